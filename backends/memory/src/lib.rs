@@ -1,0 +1,1 @@
+//! In-memory backend of syntrix-storage: the oracle of its tests.

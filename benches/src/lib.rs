@@ -1,0 +1,1 @@
+//! Benchmarks of syntrix-storage against raw drivers.

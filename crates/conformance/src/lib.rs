@@ -1,0 +1,1 @@
+//! Public conformance suite of syntrix-storage.

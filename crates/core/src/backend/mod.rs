@@ -1,0 +1,10 @@
+//! What a backend implements. Applications never see these traits.
+//!
+//! A backend stores and finds records; it decides nothing that a caller could observe. Validation, the write protocol, the
+//! index rule, cursors, tokens and closed state live in the engine, once.
+
+mod document;
+mod factory;
+
+pub use document::{Applied, CallContext, Change, DocumentBackend, Feed, FeedPage, Write};
+pub use factory::{Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet};

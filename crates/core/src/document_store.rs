@@ -1,0 +1,253 @@
+//! The store of JSON documents, as applications see it.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::document::{Document, Version};
+use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::filter::Filter;
+use crate::options::{BulkOptions, QueryOptions, ReadOptions, WriteOptions};
+use crate::patch::Patch;
+use crate::path::{CollectionPath, DocumentPath};
+use crate::query::{Page, Query};
+use crate::watch::{WatchOptions, WatchStart, WatchStream};
+
+/// Most items in one `get_many` or `bulk`.
+pub const ITEMS_MAX: usize = 1000;
+
+/// Keeps JSON documents under paths. Object safe: hold it as `Arc<dyn DocumentStore>`.
+///
+/// Every operation gives the same answer on every backend: the same result, order, cursor and error kind.
+///
+/// # Errors
+///
+/// Every operation may fail with [`ErrorKind::InvalidArgument`] before anything is read, with
+/// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`], and with [`ErrorKind::Closed`] after `close`.
+///
+/// # Cancellation
+///
+/// Every future may be dropped. A dropped read has no effect. A dropped write may or may not have been applied, but never
+/// in part: read the version again, or repeat it with a precondition. A dropped `bulk` may have applied some items.
+///
+/// # Examples
+///
+/// An implementation comes from the facade crate `syntrix-storage`:
+///
+/// ```
+/// use std::sync::Arc;
+/// use serde_json::json;
+/// use syntrix_storage_core::{DocumentPath, DocumentStore, Patch, Result};
+///
+/// async fn rename(store: &Arc<dyn DocumentStore>, path: &DocumentPath) -> Result<()> {
+///     let renamed = store.patch(path, Patch::new().set("name", json!("lobby")), Default::default()).await?;
+///     println!("now at version {}", renamed.version());
+///     Ok(())
+/// }
+/// ```
+#[async_trait]
+pub trait DocumentStore: Send + Sync + std::fmt::Debug {
+    /// Reads one document.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if there is none or it is deleted.
+    async fn get(&self, path: &DocumentPath, options: ReadOptions) -> Result<Document>;
+
+    /// Reads up to 1000 documents; the answers are in the order of `paths`, `None` where there is no live document.
+    async fn get_many(
+        &self,
+        paths: &[DocumentPath],
+        options: ReadOptions,
+    ) -> Result<Vec<Option<Document>>>;
+
+    /// Stores a new document. Over a tombstone its version continues; else it is 1.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AlreadyExists`] if a live document has the path, whatever its data.
+    async fn create(
+        &self,
+        path: &DocumentPath,
+        data: Value,
+        options: WriteOptions,
+    ) -> Result<WriteResult>;
+
+    /// Replaces a document's data as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`], or [`ErrorKind::PreconditionFailed`] with the fact `version`.
+    async fn update(
+        &self,
+        path: &DocumentPath,
+        data: Value,
+        options: WriteOptions,
+    ) -> Result<WriteResult>;
+
+    /// Changes single fields and leaves the others as they are, also under concurrent patches of other fields.
+    ///
+    /// # Errors
+    ///
+    /// As `update`, and [`ErrorKind::PathConflict`] if a path leads through something that is not an object.
+    async fn patch(
+        &self,
+        path: &DocumentPath,
+        patch: Patch,
+        options: WriteOptions,
+    ) -> Result<WriteResult>;
+
+    /// Deletes a document: a tombstone without data stays for the configured retention.
+    ///
+    /// # Errors
+    ///
+    /// As `update`; deleting twice is [`ErrorKind::NotFound`].
+    async fn delete(&self, path: &DocumentPath, options: WriteOptions) -> Result<WriteResult>;
+
+    /// Reads one page of a collection.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::IndexRequired`] with the index to create, before anything is read.
+    async fn query(&self, query: Query, options: QueryOptions) -> Result<Page>;
+
+    /// Follows the changes of one collection, or of all with `None`.
+    ///
+    /// The stream delivers every committed change after its start once and, per document, in version order. A reader that is
+    /// slow is served from history and never dropped, while its place is within the watch retention. Network faults are
+    /// retried inside. After the first error the stream ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TokenMalformed`], [`ErrorKind::TokenForeign`], [`ErrorKind::TokenExpired`] at once;
+    /// [`ErrorKind::TokenExpired`] and [`ErrorKind::Closed`] also on the stream.
+    async fn watch(
+        &self,
+        collection: Option<&CollectionPath>,
+        start: WatchStart,
+        options: WatchOptions,
+    ) -> Result<WatchStream>;
+
+    /// Runs up to 1000 writes in order, each for itself; the results are in the order of `items`.
+    ///
+    /// It is no transaction: a failed item stops nothing and undoes nothing.
+    async fn bulk(
+        &self,
+        items: Vec<BulkItem>,
+        options: BulkOptions,
+    ) -> Result<Vec<Result<WriteResult>>>;
+
+    /// Ends watches, waits up to 5 s for calls in flight and lets go of the backend. Idempotent.
+    async fn close(&self) -> Result<()>;
+}
+
+/// What a write left behind.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub struct WriteResult {
+    /// The document as this write stored it; after a delete the tombstone.
+    pub document: Document,
+}
+
+impl WriteResult {
+    /// The result of a write that stored `document`.
+    pub fn new(document: Document) -> Self {
+        Self { document }
+    }
+
+    /// The version this write made.
+    pub fn version(&self) -> Version {
+        self.document.version()
+    }
+}
+
+/// One write of a `bulk`.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub enum BulkItem {
+    /// As [`DocumentStore::create`].
+    Create {
+        /// Where.
+        path: DocumentPath,
+        /// What.
+        data: Value,
+    },
+    /// As [`DocumentStore::update`].
+    Update {
+        /// Where.
+        path: DocumentPath,
+        /// What.
+        data: Value,
+        /// Conditions that must all hold.
+        preconditions: Vec<Filter>,
+    },
+    /// As [`DocumentStore::patch`].
+    Patch {
+        /// Where.
+        path: DocumentPath,
+        /// Which changes.
+        patch: Patch,
+        /// Conditions that must all hold.
+        preconditions: Vec<Filter>,
+    },
+    /// As [`DocumentStore::delete`].
+    Delete {
+        /// Where.
+        path: DocumentPath,
+        /// Conditions that must all hold.
+        preconditions: Vec<Filter>,
+    },
+}
+
+impl BulkItem {
+    /// The document it writes.
+    pub fn path(&self) -> &DocumentPath {
+        match self {
+            Self::Create { path, .. }
+            | Self::Update { path, .. }
+            | Self::Patch { path, .. }
+            | Self::Delete { path, .. } => path,
+        }
+    }
+}
+
+/// Conveniences over any [`DocumentStore`].
+#[async_trait]
+pub trait DocumentStoreExt: DocumentStore {
+    /// Reads one document, `None` if there is none.
+    async fn find(&self, path: &DocumentPath) -> Result<Option<Document>> {
+        match self.get(path, ReadOptions::default()).await {
+            Ok(document) => Ok(Some(document)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads one document's data as the caller's own type.
+    async fn get_as<T: DeserializeOwned>(&self, path: &DocumentPath) -> Result<T> {
+        self.get(path, ReadOptions::default())
+            .await?
+            .decode()
+            .map_err(|error| error.in_operation("get"))
+    }
+
+    /// Stores a new document from the caller's own type.
+    ///
+    /// # Errors
+    ///
+    /// As `create`, and [`Reason::DataNotObject`] if `data` has no JSON form.
+    async fn create_from<T: Serialize + Sync>(
+        &self,
+        path: &DocumentPath,
+        data: &T,
+    ) -> Result<WriteResult> {
+        let data = serde_json::to_value(data).map_err(|_| {
+            Error::invalid("data", Reason::DataNotObject, "the value has no JSON form")
+                .in_operation("create")
+        })?;
+        self.create(path, data, WriteOptions::default()).await
+    }
+}
+
+impl<S: DocumentStore + ?Sized> DocumentStoreExt for S {}

@@ -1,0 +1,4 @@
+//! placeholder
+/// a
+#[derive(Clone, Debug)]
+pub struct HumanDuration(pub std::time::Duration);

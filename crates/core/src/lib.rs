@@ -1,0 +1,72 @@
+//! The public traits, backend traits and data model of syntrix-storage.
+//!
+//! This crate decides what a document, a filter, an order, a cursor, a token and an error are. It does no I/O and knows no
+//! runtime, no driver and no configuration format. Applications use it through the facade crate `syntrix-storage`;
+//! authors of backends use [`backend`].
+
+pub mod backend;
+mod capabilities;
+mod cursor;
+mod document;
+mod document_admin;
+mod document_store;
+mod duration;
+mod error;
+mod extract;
+mod field;
+mod filter;
+mod index;
+mod operation;
+mod options;
+mod patch;
+mod path;
+mod plan;
+mod query;
+mod retention;
+mod revocation_store;
+mod scalar;
+mod secret;
+mod settings;
+mod time;
+mod token;
+mod user_store;
+mod value;
+mod watch;
+
+pub use capabilities::Capabilities;
+pub use cursor::{Cursor, Place};
+pub use document::{Body, Document, Metadata, Version};
+pub use document_admin::{
+    DocumentAdmin, HealthReport, IndexStatus, PurgeReport, ScanPage, ScanRequest,
+};
+pub use document_store::{BulkItem, DocumentStore, DocumentStoreExt, ITEMS_MAX, WriteResult};
+pub use duration::HumanDuration;
+pub use error::{Error, ErrorKind, ExpiredReason, Reason, Result, Retry};
+pub use field::{FIELD_SEGMENTS_MAX, Field, FieldPath, SystemField};
+pub use filter::{FILTERS_MAX, Filter, IN_VALUES_MAX, Operand, Operator};
+pub use index::{
+    CollectionPattern, INDEX_BYTES_MAX, INDEX_FIELDS_MAX, INDEXES_MAX, IndexDefinition,
+    IndexSuggestion, PatternSegment, SuggestedField,
+};
+pub use operation::Operation;
+pub use options::{BulkOptions, Consistency, QueryOptions, ReadOptions, WriteOptions};
+pub use patch::{CheckedPatch, Patch};
+pub use path::{CollectionPath, DocumentId, DocumentPath, PATH_BYTES_MAX};
+pub use plan::{ORDER_FIELDS_MAX, QueryPlan, check_stored_path};
+pub use query::{Direction, LIMIT_DEFAULT, LIMIT_MAX, OrderBy, Page, Query};
+pub use retention::Retention;
+pub use revocation_store::{
+    Revocation, RevocationOptions, RevocationStatus, RevokeOutcome, RotationOutcome, TokenId,
+    TokenRevocationStore,
+};
+pub use scalar::{Scalar, ScalarType};
+pub use secret::Secret;
+pub use settings::{Location, SettingsNode, SettingsValue};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use token::{OpenedToken, Position, ResumeToken, TOKEN_BYTES_MAX, TokenSeal};
+pub use user_store::{
+    AuthStore, LoginAttempt, LoginPolicy, LoginStats, LoginSuccess, LoginTicket, NewUser, User,
+    UserFilter, UserId, UserOptions, UserPage, UserPageRequest, UserPatch, UserStore,
+};
+pub use value::{DEPTH_MAX, DOCUMENT_BYTES_MAX, KEY_BYTES_MAX, encode_data, normalize_data};
+pub use watch::{Event, EventType, WatchItem, WatchOptions, WatchStart, WatchStream};

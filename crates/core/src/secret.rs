@@ -1,0 +1,4 @@
+//! placeholder
+/// Placeholder
+#[derive(Clone, Debug)]
+pub struct Secret(());

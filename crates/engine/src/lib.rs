@@ -1,0 +1,1 @@
+//! The one implementation of the public traits of syntrix-storage over a thin backend.

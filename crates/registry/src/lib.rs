@@ -1,0 +1,1 @@
+//! Configuration of syntrix-storage: from YAML to a checked plan.

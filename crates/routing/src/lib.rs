@@ -1,0 +1,1 @@
+//! Routes of syntrix-storage: which database answers which operation.

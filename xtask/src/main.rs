@@ -1,0 +1,76 @@
+//! The repository's own tool, called as `cargo xtask`.
+//!
+//! `test` is the gate: what it accepts may be merged. The other commands are parts
+//! of it that one wants to run alone, longer, or with other numbers.
+
+mod bench;
+mod dependencies;
+mod failure;
+mod gate;
+mod metadata;
+mod process;
+mod soak;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Context, Result};
+use metadata::Workspace;
+
+/// The repository's one gate and its helpers.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything that has to hold before a change is taken
+    Test(gate::Options),
+    /// Checks who depends on whom, and the version floors
+    Dependencies,
+    /// Kills a writing process with SIGKILL again and again and checks that nothing it was promised is lost
+    Soak(soak::Options),
+    /// Measures against the raw drivers
+    Bench {
+        /// Passed on to the bench program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The process that `soak` kills
+    #[command(name = "__writer", hide = true)]
+    Writer(soak::WriterOptions),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether all is well; an error is one that left nothing more to do.
+fn run(command: Command) -> Result<bool> {
+    // Asked before any build can put another file in this one's place.
+    let program = std::env::current_exe().context(|| "finding this program's own file".into())?;
+    match command {
+        Command::Test(options) => test(&options, &program),
+        Command::Dependencies => dependencies::run(&Workspace::locate()?).map(|()| true),
+        Command::Soak(options) => soak::run(&program, &options).map(|()| true),
+        Command::Bench { arguments } => bench::run(&arguments).map(|()| true),
+        Command::Writer(options) => soak::write(&options).map(|()| true),
+    }
+}
+
+fn test(options: &gate::Options, program: &Path) -> Result<bool> {
+    let outcome = gate::run(&Workspace::locate()?, options, program)?;
+    Ok(outcome.conclude())
+}
