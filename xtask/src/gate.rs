@@ -12,7 +12,7 @@ mod table;
 use std::path::Path;
 use std::process::Command;
 
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Result};
 use crate::metadata::Workspace;
 use crate::process::{cargo, line, run as run_command};
 use crate::{dependencies, soak};
@@ -82,10 +82,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, program: &Path) -> R
     let reports = conformance_runs(workspace, &backends, &mut outcome)?;
     if backends.contains(&"sqlite") {
         heading("soak", &format!("{SOAK_KILLS} kills"));
-        outcome.note(soak::run(program, &soak::Options::kills(SOAK_KILLS)).context(|| "soak".into()));
+        outcome
+            .note(soak::run(program, &soak::Options::kills(SOAK_KILLS)).context(|| "soak".into()));
     }
     heading("summary", "backend x group");
     print!("{}", table::render(&reports));
+    if options.record && !outcome.is_clean() {
+        println!("not recorded: something failed");
+    }
     let counted = counts::check(&workspace.root, &reports, options.record && outcome.is_clean());
     outcome.note(counted);
     announce_narrowing(&backends);

@@ -21,7 +21,7 @@ use metadata::Workspace;
 
 /// The repository's one gate and its helpers.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask")]
+#[command(bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -91,7 +91,8 @@ impl Graph {
                 members.push(package.into_member(&metadata.workspace_root)?);
             }
         }
-        let resolve = metadata.resolve.ok_or_else(|| Failure::new("cargo metadata has no graph"))?;
+        let resolve =
+            metadata.resolve.ok_or_else(|| Failure::new("cargo metadata has no graph"))?;
         let resolved = resolve.nodes.into_iter().map(|node| node.into_resolved(&names)).collect();
         Ok(Self { members, resolved })
     }

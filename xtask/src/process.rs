@@ -15,7 +15,8 @@ pub(crate) fn cargo() -> Command {
 ///
 /// When it cannot be started or does not succeed; the text is the command line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().context(|| format!("`{}` could not be started", line(command)))?;
+    let status =
+        command.status().context(|| format!("`{}` could not be started", line(command)))?;
     if status.success() {
         return Ok(());
     }

@@ -163,7 +163,6 @@ impl WriteResult {
 }
 
 /// One write of a `bulk`.
-#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub enum BulkItem {
     /// As [`DocumentStore::create`].

@@ -40,6 +40,17 @@ impl QueryPlan {
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), or
     /// [`ErrorKind::IndexRequired`](crate::ErrorKind::IndexRequired) with the suggestion.
     pub fn new(query: Query, indexes: &[IndexDefinition]) -> Result<Self> {
+        let mut plan = Self::check(query)?;
+        plan.assign_index(indexes)?;
+        Ok(plan)
+    }
+
+    /// Checks `query` without looking for an index yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument).
+    pub fn check(query: Query) -> Result<Self> {
         filter::check_count(&query.filters)?;
         check_limit(query.limit)?;
         check_order(&query.order)?;
@@ -47,7 +58,7 @@ impl QueryPlan {
         let fingerprint = fingerprint(&query, &order);
         let after = query.after.map(|after| place(after, &order, &fingerprint)).transpose()?;
         let pattern = CollectionPattern::of(&query.collection);
-        let mut plan = Self {
+        Ok(Self {
             collection: query.collection,
             pattern,
             filters: query.filters,
@@ -57,9 +68,17 @@ impl QueryPlan {
             show_deleted: query.show_deleted,
             index: None,
             fingerprint,
-        };
-        plan.index = plan.choose_index(indexes)?;
-        Ok(plan)
+        })
+    }
+
+    /// Finds the index that serves the query among `indexes`, the ready ones of the store.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::IndexRequired`](crate::ErrorKind::IndexRequired) with the suggestion.
+    pub fn assign_index(&mut self, indexes: &[IndexDefinition]) -> Result<()> {
+        self.index = self.choose_index(indexes)?;
+        Ok(())
     }
 
     /// The collection to read.

@@ -1,1 +1,18 @@
-//! The one implementation of the public traits of syntrix-storage over a thin backend.
+//! The one implementation of the public traits, over any thin backend.
+//!
+//! Everything a caller can observe is decided here: validation, error kinds, the write protocol, the index rule, cursors,
+//! resume tokens, closed state. Backends only store and find.
+
+mod admin;
+mod bulk;
+mod documents;
+mod gate;
+mod index_cache;
+mod maintenance;
+mod options;
+mod turns;
+mod watch;
+mod write;
+
+pub use documents::DocumentEngine;
+pub use options::EngineOptions;

@@ -1,1 +1,10 @@
-//! Routes of syntrix-storage: which database answers which operation.
+//! Routes: which database answers which operation.
+//!
+//! A route is a backend made of backends. It sits under the engine, gets the operation with each call, and asks its strategy
+//! for a [`RoutePlan`]. This release has the strategy [`Single`].
+
+mod documents;
+mod plan;
+
+pub use documents::DocumentRoute;
+pub use plan::{RoutePlan, Single, Strategy, Target};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::report::Report;
-use super::{heading, step};
+use super::step;
 use crate::failure::{Context, Failure, Result};
 use crate::metadata::Workspace;
 use crate::process::{cargo, run as run_command};
@@ -77,4 +77,56 @@ pub(super) fn run(
 fn read(file: &Path, backend: &str) -> Result<Report> {
     let text = fs::read_to_string(file).context(|| "no report was written".into())?;
     Report::parse(&text, backend).context(|| "its report cannot be used".into())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const GOOD: &str = r#"{"backend":"memory","cases":[{"id":"DOC-01","group":"DOC","name":"a","verdict":"passed","reason":null,"milliseconds":1}],"passed":1,"failed":0,"notApplicable":0}"#;
+
+    /// What comes of a program that writes `report` (its last argument names the file) and ends with `code`.
+    fn ran(report: &str, code: i32, part: Part) -> Result<Report> {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        let script = format!(
+            "#!/bin/sh\nfor file; do :; done\n\
+             [ -z '{report}' ] || echo '{report}' > \"$file\"\nexit {code}\n"
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        let workspace = Workspace { root: "repository".into(), target: "target".into() };
+        run(&workspace, &program, "memory", part)
+    }
+
+    fn says(result: Result<Report>, part: &str) {
+        let failure = result.unwrap_err().to_string();
+        assert!(failure.contains(part), "{failure}");
+    }
+
+    #[test]
+    fn a_good_run_gives_its_report() {
+        assert_eq!(ran(GOOD, 0, Part::Suite).unwrap().passed, 1);
+        assert_eq!(ran(GOOD, 0, Part::Vectors).unwrap().passed, 1);
+    }
+
+    #[test]
+    fn failed_cases_are_a_report_and_not_an_error() {
+        let text = GOOD.replace("\"passed\",\"reason\":null", "\"failed\",\"reason\":\"no\"");
+        let text = text.replace("\"passed\":1,\"failed\":0", "\"passed\":0,\"failed\":1");
+        assert_eq!(ran(&text, 1, Part::Suite).unwrap().failed, 1);
+    }
+
+    #[test]
+    fn a_program_that_fails_without_a_failed_case_is_an_error() {
+        says(ran(GOOD, 1, Part::Suite), "no case failed, yet");
+    }
+
+    #[test]
+    fn no_report_is_an_error_whatever_the_program_says() {
+        says(ran("", 0, Part::Suite), "conformance on memory: no report was written");
+        says(ran("", 3, Part::Vectors), "vectors on memory: `program conformance");
+    }
 }

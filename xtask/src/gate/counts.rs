@@ -99,8 +99,10 @@ mod tests {
     #[test]
     fn fewer_executed_cases_than_recorded_fail() {
         let root = tempfile::tempdir().unwrap();
-        check(root.path(), &[report("memory", &[("DOC", 3, 0, 1), ("VEC", 2, 0, 0)])], true).unwrap();
-        check(root.path(), &[report("memory", &[("DOC", 2, 1, 1), ("VEC", 5, 0, 0)])], false).unwrap();
+        check(root.path(), &[report("memory", &[("DOC", 3, 0, 1), ("VEC", 2, 0, 0)])], true)
+            .unwrap();
+        check(root.path(), &[report("memory", &[("DOC", 2, 1, 1), ("VEC", 5, 0, 0)])], false)
+            .unwrap();
 
         let fewer = [report("memory", &[("DOC", 2, 0, 2)])];
         let failure = check(root.path(), &fewer, false).unwrap_err().to_string();

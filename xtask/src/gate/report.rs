@@ -68,7 +68,9 @@ impl Report {
         let counted = [Verdict::Passed, Verdict::Failed, Verdict::NotApplicable]
             .map(|verdict| self.cases.iter().filter(|case| case.verdict == verdict).count());
         if counted != [self.passed, self.failed, self.not_applicable] {
-            return Err(Failure::new(format!("its totals are not those of its cases: {counted:?}")));
+            return Err(Failure::new(format!(
+                "its totals are not those of its cases: {counted:?}"
+            )));
         }
         match self.cases.iter().find(|case| case.lacks_reason()) {
             Some(case) => Err(Failure::new(format!("{} was left out without a reason", case.id))),

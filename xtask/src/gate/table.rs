@@ -16,10 +16,8 @@ pub(super) fn render(reports: &[Report]) -> String {
     );
     for ((backend, group), [passed, failed, not_applicable]) in rows(reports) {
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{backend:<10} {group:<6} {passed:>7} {failed:>7} {not_applicable:>15}"
-        );
+        let _ =
+            writeln!(text, "{backend:<10} {group:<6} {passed:>7} {failed:>7} {not_applicable:>15}");
     }
     text
 }

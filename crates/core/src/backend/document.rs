@@ -170,6 +170,13 @@ pub trait DocumentBackend: Send + Sync + std::fmt::Debug {
     /// Answers a plan: at most [`QueryPlan::rows_max`] documents in its order.
     async fn query(&self, plan: &QueryPlan, context: &CallContext) -> Result<Vec<Document>>;
 
+    /// As `query`, together with the place in the feed that the same snapshot ends at, and its commit time.
+    async fn query_with_position(
+        &self,
+        plan: &QueryPlan,
+        context: &CallContext,
+    ) -> Result<(Vec<Document>, Position, Timestamp)>;
+
     /// Reads records by path, at most `request.limit` of them.
     async fn scan(&self, request: &ScanRequest, context: &CallContext) -> Result<Vec<Document>>;
 

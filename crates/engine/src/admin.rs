@@ -1,0 +1,76 @@
+//! Indexes, scan, purge and health over a thin backend.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use syntrix_storage_core::backend::CallContext;
+use syntrix_storage_core::{
+    Capabilities, DocumentAdmin, Error, ErrorKind, HealthReport, ITEMS_MAX, IndexDefinition,
+    IndexStatus, Operation, PurgeReport, Reason, Result, ScanPage, ScanRequest,
+};
+
+use crate::documents::DocumentEngine;
+
+#[async_trait]
+impl DocumentAdmin for DocumentEngine {
+    async fn list_indexes(&self) -> Result<Vec<IndexStatus>> {
+        self.run("list_indexes", None, self.backend.list_indexes()).await
+    }
+
+    async fn create_index(&self, index: &IndexDefinition) -> Result<()> {
+        let created = self.run("create_index", None, self.backend.create_index(index)).await;
+        self.indexes.forget();
+        created
+    }
+
+    async fn drop_index(&self, name: &str) -> Result<()> {
+        let dropped = self.run("drop_index", None, self.backend.drop_index(name)).await;
+        self.indexes.forget();
+        if dropped? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NotFound, "drop_index")
+            .with_message("there is no index of this name; list them first")
+            .with_fact("name", name))
+    }
+
+    async fn scan(&self, request: ScanRequest) -> Result<ScanPage> {
+        self.run("scan", None, self.scan_page(request)).await
+    }
+
+    async fn purge_expired(&self, limit: usize) -> Result<PurgeReport> {
+        let before = self.options.clock.now().saturating_sub(self.retention.soft_delete());
+        self.run("purge_expired", None, self.backend.purge(before, limit)).await
+    }
+
+    async fn health(&self) -> Result<HealthReport> {
+        let started = Instant::now();
+        let mut report = self.run("health", None, self.backend.health()).await?;
+        report.latency = started.elapsed();
+        Ok(report)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+}
+
+impl DocumentEngine {
+    async fn scan_page(&self, mut request: ScanRequest) -> Result<ScanPage> {
+        let limit = match request.limit {
+            0 => ITEMS_MAX,
+            limit if limit <= ITEMS_MAX => limit,
+            limit => {
+                let message = "a scan page has at most 1000 documents";
+                return Err(
+                    Error::invalid("limit", Reason::Limit, message).with_fact("value", limit)
+                );
+            }
+        };
+        request.limit = limit;
+        let documents = self.backend.scan(&request, &CallContext::new(Operation::Scan)).await?;
+        let full = documents.len() == limit;
+        let next = documents.last().filter(|_| full).map(|last| last.path().as_str().to_owned());
+        Ok(ScanPage { documents, next })
+    }
+}

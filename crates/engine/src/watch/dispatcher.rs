@@ -1,0 +1,127 @@
+//! Reads the backend's feed into the ring, for as long as somebody watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use syntrix_storage_core::backend::{Feed, FeedPage};
+use syntrix_storage_core::{Error, ErrorKind, Position, Result};
+use tokio::time::Instant;
+
+use super::Hub;
+
+const PAGE: usize = 1000;
+/// Longest time between two looks at the feed: a wake-up may be lost, this look is not.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the dispatcher outlives the last subscriber, for those who reconnect.
+const LINGER: Duration = Duration::from_secs(30);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(hub: Arc<Hub>) {
+    let mut closing = hub.closing.clone();
+    tokio::select! {
+        () = dispatch(&hub) => {}
+        () = closing.wait() => hub.state().running = false,
+    }
+    hub.running.send_modify(|running| *running -= 1);
+}
+
+async fn dispatch(hub: &Arc<Hub>) {
+    let mut position: Option<Position> = None;
+    let (mut backoff, mut alone_since) = (BACKOFF_MIN, None);
+    loop {
+        match step(hub, &mut position).await {
+            Ok(()) => backoff = BACKOFF_MIN,
+            Err(error) if error.kind() == ErrorKind::TokenExpired => position = None,
+            Err(error) => {
+                tracing::warn!(%error, "the feed cannot be read; watchers wait");
+                tokio::time::sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+        }
+        if stop_when_alone(hub, &mut alone_since) {
+            return;
+        }
+    }
+}
+
+/// Reads everything there is, then waits for more.
+///
+/// Without a place it begins at the end of the feed; subscribers then fetch what lies between from the backend, which tells
+/// each of them if its own history is gone.
+async fn step(hub: &Arc<Hub>, position: &mut Option<Position>) -> Result<()> {
+    let poll = begin_poll(hub);
+    let mut place = match position.take() {
+        Some(place) => place,
+        None => restart(hub).await?,
+    };
+    loop {
+        let page = match hub.backend.feed(&Feed::After(place.clone()), None, PAGE).await {
+            Ok(page) => page,
+            Err(error) => return Err(keep_place(error, position, place)),
+        };
+        let more = page.more;
+        place = publish(hub, page);
+        if !more {
+            break;
+        }
+    }
+    hub.polled.send_replace(poll);
+    *position = Some(place.clone());
+    tokio::select! {
+        waited = hub.backend.wait_for_change(&place, POLL_INTERVAL) => waited,
+        () = hub.refresh.notified() => Ok(()),
+    }
+}
+
+fn begin_poll(hub: &Hub) -> u64 {
+    let mut state = hub.state();
+    state.poll += 1;
+    state.poll
+}
+
+async fn restart(hub: &Hub) -> Result<Position> {
+    let (place, commit_time) = hub.backend.feed_end().await?;
+    hub.state().ring.restart(place.clone(), commit_time);
+    Ok(place)
+}
+
+fn keep_place(error: Error, position: &mut Option<Position>, place: Position) -> Error {
+    if error.kind() != ErrorKind::TokenExpired {
+        *position = Some(place);
+    }
+    error
+}
+
+/// Puts a page into the ring and wakes whoever waits for it.
+fn publish(hub: &Hub, page: FeedPage) -> Position {
+    let mut wake = Vec::new();
+    {
+        let mut state = hub.state();
+        state.answered_at = Some(Instant::now());
+        for change in page.changes {
+            for news in state.ring.push(change) {
+                if !wake.iter().any(|known| Arc::ptr_eq(known, &news)) {
+                    wake.push(news);
+                }
+            }
+        }
+        state.ring.position = page.end.clone();
+    }
+    wake.iter().for_each(|news| news.notify_waiters());
+    page.end
+}
+
+fn stop_when_alone(hub: &Hub, alone_since: &mut Option<Instant>) -> bool {
+    let mut state = hub.state();
+    if state.subscribers > 0 {
+        *alone_since = None;
+        return false;
+    }
+    let since = *alone_since.get_or_insert_with(Instant::now);
+    let stop = since.elapsed() >= LINGER;
+    if stop {
+        state.running = false;
+    }
+    stop
+}

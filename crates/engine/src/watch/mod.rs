@@ -1,0 +1,144 @@
+//! The watch hub: one reader of the backend's feed per store and process, any number of subscribers.
+//!
+//! The reader puts changes into one bounded ring. Subscribers read the ring at their own pace, so a slow one holds up nobody;
+//! one that falls behind the ring is served from the backend's history until it has caught up.
+
+mod dispatcher;
+mod ring;
+mod start;
+mod subscriber;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use syntrix_storage_core::backend::DocumentBackend;
+use syntrix_storage_core::{
+    CollectionPath, Error, ErrorKind, Reason, Result, WatchOptions, WatchStart, WatchStream,
+};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::gate::Closing;
+use ring::Ring;
+use subscriber::Subscriber;
+
+/// Readers of history at once, so that a crowd that fell behind does not drown the backend.
+const CATCH_UP_READERS_MAX: usize = 4;
+const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(3600);
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    backend: Arc<dyn DocumentBackend>,
+    closing: Closing,
+    state: Mutex<State>,
+    /// Asks the dispatcher for a poll that starts after now.
+    refresh: Notify,
+    /// Number of the last poll that found nothing more; a poll's number is given when it starts.
+    polled: watch::Sender<u64>,
+    catch_up: Semaphore,
+    /// How many dispatchers run: one, or for a moment two while one takes over from another.
+    running: watch::Sender<usize>,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    subscribers: usize,
+    running: bool,
+    /// Number of the last poll that was started.
+    poll: u64,
+    /// When the backend last answered; a bookmark older than that would be a guess.
+    answered_at: Option<tokio::time::Instant>,
+}
+
+impl Hub {
+    pub(crate) fn new(backend: Arc<dyn DocumentBackend>, closing: Closing) -> Arc<Self> {
+        Arc::new(Self {
+            backend,
+            closing,
+            state: Mutex::new(State {
+                ring: Ring::default(),
+                subscribers: 0,
+                running: false,
+                poll: 0,
+                answered_at: None,
+            }),
+            refresh: Notify::new(),
+            polled: watch::Sender::new(0),
+            catch_up: Semaphore::new(CATCH_UP_READERS_MAX),
+            running: watch::Sender::new(0),
+        })
+    }
+
+    pub(crate) async fn subscribe(
+        self: &Arc<Self>,
+        collection: Option<&CollectionPath>,
+        start: WatchStart,
+        options: WatchOptions,
+    ) -> Result<WatchStream> {
+        self.check(&options)?;
+        let from = start::place(&*self.backend, start).await?;
+        let subscriber = Subscriber::new(Arc::clone(self), collection, from, options);
+        Ok(futures_util::stream::unfold(Some(subscriber), |subscriber| async {
+            let mut subscriber = subscriber?;
+            match subscriber.next().await {
+                Ok(item) => Some((Ok(item), Some(subscriber))),
+                Err(error) => Some((Err(error.in_operation("watch")), None)),
+            }
+        })
+        .boxed())
+    }
+
+    fn check(&self, options: &WatchOptions) -> Result<()> {
+        let capabilities = self.backend.capabilities();
+        if !capabilities.watch || (options.before && !capabilities.before) {
+            return Err(Error::new(ErrorKind::Unsupported, "watch")
+                .with_message("this backend does not offer the asked kind of watch")
+                .with_fact("backend", self.backend.kind())
+                .with_fact("before", options.before));
+        }
+        if !(HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&options.heartbeat) {
+            let message = "a heartbeat is between 10 ms and 1 h";
+            return Err(Error::invalid("heartbeat", Reason::Option, message));
+        }
+        Ok(())
+    }
+
+    /// Waits until the dispatcher is gone, after the gate was closed.
+    pub(crate) async fn wait_until_stopped(&self, limit: Duration) {
+        let mut running = self.running.subscribe();
+        let _ = tokio::time::timeout(limit, running.wait_for(|running| *running == 0)).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Counts a subscriber in and starts the dispatcher for the first one.
+    fn join(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.subscribers += 1;
+        if !state.running {
+            state.running = true;
+            self.running.send_modify(|running| *running += 1);
+            tokio::spawn(dispatcher::run(Arc::clone(self)));
+        }
+    }
+
+    fn leave(&self) {
+        self.state().subscribers -= 1;
+        self.refresh.notify_one();
+    }
+
+    /// Waits for a poll that began after this call and found the end of the feed.
+    ///
+    /// The ring then ends behind every change that was committed before the call, on any backend and without comparing
+    /// positions, which not every backend can.
+    async fn wait_for_fresh_poll(self: &Arc<Self>) {
+        let next = self.state().poll + 1;
+        let mut polled = self.polled.subscribe();
+        self.refresh.notify_one();
+        let _ = polled.wait_for(|polled| *polled >= next).await;
+    }
+}

@@ -1,0 +1,131 @@
+//! The route of a document store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Feed, FeedPage, Write};
+use syntrix_storage_core::{
+    Capabilities, Document, DocumentPath, HealthReport, IndexDefinition, IndexStatus, Operation,
+    Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp, TokenSeal,
+};
+
+use crate::plan::{Strategy, Target};
+
+/// A document backend made of a primary, a strategy and, in strategies that use one, a shadow.
+#[derive(Debug)]
+pub struct DocumentRoute {
+    strategy: Box<dyn Strategy>,
+    primary: Arc<dyn DocumentBackend>,
+    shadow: Option<Arc<dyn DocumentBackend>>,
+}
+
+impl DocumentRoute {
+    /// A route to `primary` alone.
+    pub fn single(primary: Arc<dyn DocumentBackend>) -> Self {
+        Self { strategy: Box::new(crate::Single), primary, shadow: None }
+    }
+
+    /// The database whose answer the caller gets.
+    fn authority(&self, operation: Operation) -> &dyn DocumentBackend {
+        match (self.strategy.plan(operation).authority, &self.shadow) {
+            (Target::Shadow, Some(shadow)) => &**shadow,
+            _ => &*self.primary,
+        }
+    }
+}
+
+#[async_trait]
+impl DocumentBackend for DocumentRoute {
+    fn kind(&self) -> &'static str {
+        self.primary.kind()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.primary.capabilities()
+    }
+
+    fn retention(&self) -> Retention {
+        self.primary.retention()
+    }
+
+    fn token_seal(&self) -> &TokenSeal {
+        self.primary.token_seal()
+    }
+
+    async fn get(&self, path: &DocumentPath, context: &CallContext) -> Result<Option<Document>> {
+        self.authority(context.operation).get(path, context).await
+    }
+
+    async fn get_many(
+        &self,
+        paths: &[DocumentPath],
+        context: &CallContext,
+    ) -> Result<Vec<Option<Document>>> {
+        self.authority(context.operation).get_many(paths, context).await
+    }
+
+    async fn write(&self, writes: Vec<Write>, context: &CallContext) -> Vec<Result<Applied>> {
+        self.authority(context.operation).write(writes, context).await
+    }
+
+    async fn query(&self, plan: &QueryPlan, context: &CallContext) -> Result<Vec<Document>> {
+        self.authority(context.operation).query(plan, context).await
+    }
+
+    async fn query_with_position(
+        &self,
+        plan: &QueryPlan,
+        context: &CallContext,
+    ) -> Result<(Vec<Document>, Position, Timestamp)> {
+        self.authority(context.operation).query_with_position(plan, context).await
+    }
+
+    async fn scan(&self, request: &ScanRequest, context: &CallContext) -> Result<Vec<Document>> {
+        self.authority(context.operation).scan(request, context).await
+    }
+
+    async fn feed(&self, from: &Feed, until: Option<&Position>, limit: usize) -> Result<FeedPage> {
+        self.authority(Operation::Watch).feed(from, until, limit).await
+    }
+
+    async fn feed_end(&self) -> Result<(Position, Timestamp)> {
+        self.authority(Operation::Watch).feed_end().await
+    }
+
+    async fn wait_for_change(&self, position: &Position, timeout: Duration) -> Result<()> {
+        self.authority(Operation::Watch).wait_for_change(position, timeout).await
+    }
+
+    async fn trim_feed(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        self.authority(Operation::Purge).trim_feed(before, limit).await
+    }
+
+    async fn purge(&self, before: Timestamp, limit: usize) -> Result<PurgeReport> {
+        self.authority(Operation::Purge).purge(before, limit).await
+    }
+
+    async fn list_indexes(&self) -> Result<Vec<IndexStatus>> {
+        self.authority(Operation::Schema).list_indexes().await
+    }
+
+    async fn create_index(&self, index: &IndexDefinition) -> Result<()> {
+        self.authority(Operation::Schema).create_index(index).await
+    }
+
+    async fn drop_index(&self, name: &str) -> Result<bool> {
+        self.authority(Operation::Schema).drop_index(name).await
+    }
+
+    async fn health(&self) -> Result<HealthReport> {
+        self.authority(Operation::Health).health().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.primary.close().await?;
+        match &self.shadow {
+            Some(shadow) => shadow.close().await,
+            None => Ok(()),
+        }
+    }
+}
