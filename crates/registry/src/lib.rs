@@ -1,1 +1,4 @@
 //! Configuration of syntrix-storage: from YAML to a checked plan.
+#![allow(dead_code)]
+mod finding;
+mod yaml;

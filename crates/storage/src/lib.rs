@@ -1,1 +1,19 @@
-//! One storage layer for JSON documents, user accounts and revoked tokens, on any database.
+#![doc = include_str!("../../../README.md")]
+
+mod backends;
+mod config;
+#[cfg(feature = "conformance")]
+mod harness;
+mod indexes;
+mod planned;
+mod storage;
+
+pub use config::{ConfigReport, StorageConfig};
+#[cfg(feature = "conformance")]
+pub use harness::StorageHarness;
+pub use indexes::Indexes;
+pub use storage::Storage;
+#[cfg(feature = "conformance")]
+pub use syntrix_storage_conformance as conformance;
+pub use syntrix_storage_core::*;
+pub use syntrix_storage_registry::{Environment, ProcessEnvironment};

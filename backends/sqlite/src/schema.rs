@@ -1,0 +1,162 @@
+//! Tables, their versions, and the one row of metadata.
+
+use rusqlite::{Connection, TransactionBehavior};
+use syntrix_storage_core::{Error, ErrorKind, TokenSeal};
+
+use crate::error::from_sqlite;
+
+/// Marks a database file as ours: "sYtX" in the header, so that no foreign file is taken for one.
+pub(crate) const APPLICATION_ID: i32 = 0x7359_7458;
+/// The number of this backend in resume tokens.
+const TOKEN_KIND: u8 = 2;
+
+/// One step from one schema version to the next; step `n` leads to version `n + 1`. Released steps never change.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+const VERSION_1: &str = "
+CREATE TABLE documents (
+  id BLOB PRIMARY KEY NOT NULL,
+  fullpath TEXT NOT NULL,
+  collection TEXT NOT NULL,
+  parent TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  deleted INTEGER NOT NULL,
+  data TEXT NOT NULL
+) STRICT;
+CREATE INDEX documents_fullpath ON documents (fullpath);
+CREATE INDEX documents_collection ON documents (collection, id);
+CREATE INDEX documents_created_at ON documents (collection, created_at, id);
+CREATE INDEX documents_updated_at ON documents (collection, updated_at, id);
+CREATE INDEX documents_parent ON documents (parent);
+CREATE INDEX documents_deleted ON documents (updated_at) WHERE deleted = 1;
+
+CREATE TABLE changes (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  nonce INTEGER NOT NULL DEFAULT (random()),
+  event INTEGER NOT NULL,
+  id BLOB NOT NULL,
+  fullpath TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  deleted INTEGER NOT NULL,
+  data TEXT NOT NULL,
+  before_created_at INTEGER,
+  before_updated_at INTEGER,
+  before_version INTEGER,
+  before_data TEXT,
+  committed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE metadata (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  format_version INTEGER NOT NULL,
+  store_id BLOB NOT NULL,
+  epoch INTEGER NOT NULL,
+  token_key BLOB NOT NULL,
+  floor_seq INTEGER NOT NULL,
+  floor_nonce INTEGER NOT NULL,
+  floor_at INTEGER NOT NULL,
+  fence_minimum INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE indexes (
+  name TEXT PRIMARY KEY NOT NULL,
+  collection TEXT NOT NULL,
+  fields TEXT NOT NULL,
+  state TEXT NOT NULL
+) STRICT;
+";
+
+/// The newest schema this release knows.
+pub(crate) fn version_current() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
+/// Whose file it is and how old, as written in its header and catalogue.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    application_id: i32,
+    version: i64,
+    tables: i64,
+}
+
+impl Identity {
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0));
+        Ok(Self {
+            application_id: pragma("application_id")? as i32,
+            version: pragma("user_version")?,
+            tables: tables?,
+        })
+    }
+
+    /// Refuses files that are not ours or too new for this release.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let empty = self.application_id == 0 && self.version == 0 && self.tables == 0;
+        if !empty && self.application_id != APPLICATION_ID {
+            return Err(Error::new(ErrorKind::ConfigInvalid, "open")
+                .with_message("the SQLite file belongs to another application; choose another path")
+                .with_fact("application_id", self.application_id)
+                .with_fact("tables", self.tables));
+        }
+        if self.version > version_current() {
+            return Err(Error::new(ErrorKind::Unsupported, "open")
+                .with_message("the file was made by a newer release; use that release or a newer one")
+                .with_fact("schema_version", self.version)
+                .with_fact("schema_version_max", version_current()));
+        }
+        Ok(())
+    }
+}
+
+/// Brings an empty or older file to the current version, each step in the same transaction as its number.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
+    let failed = |error: rusqlite::Error| from_sqlite("open", &error);
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    // Another process may have been first: what counts is what is there under the lock.
+    let identity = Identity::read(&transaction).map_err(failed)?;
+    identity.check()?;
+    if identity.version < version_current() {
+        run_steps(&transaction, identity.version as usize).map_err(failed)?;
+        if identity.version == 0 {
+            insert_metadata(&transaction)?;
+        }
+    }
+    transaction.commit().map_err(failed)
+}
+
+fn run_steps(connection: &Connection, done: usize) -> rusqlite::Result<()> {
+    for step in &MIGRATIONS[done..] {
+        connection.execute_batch(step)?;
+    }
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", version_current())
+}
+
+fn insert_metadata(connection: &Connection) -> Result<(), Error> {
+    let (mut store_id, mut token_key) = ([0; 8], [0; 32]);
+    let no_randomness = |_| {
+        Error::new(ErrorKind::Unavailable, "open")
+            .with_message("the operating system gives no random numbers")
+    };
+    getrandom::fill(&mut store_id).map_err(no_randomness)?;
+    getrandom::fill(&mut token_key).map_err(no_randomness)?;
+    let sql = "INSERT INTO metadata VALUES (1, 1, ?1, 1, ?2, 0, 0, 0, 0)";
+    connection
+        .execute(sql, (&store_id[..], &token_key[..]))
+        .map(|_| ())
+        .map_err(|error| from_sqlite("open", &error))
+}
+
+/// What seals the tokens of this file.
+pub(crate) fn token_seal(connection: &Connection) -> rusqlite::Result<TokenSeal> {
+    let sql = "SELECT store_id, epoch, token_key FROM metadata";
+    connection.query_row(sql, [], |row| {
+        Ok(TokenSeal::new(TOKEN_KIND, row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
+    })
+}

@@ -1,0 +1,100 @@
+//! Point reads of 1 KiB documents, in CPU time.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use rusqlite::Connection;
+use syntrix_storage::{DocumentPath, DocumentStore};
+
+use crate::Failure;
+use crate::raw;
+use crate::rounds::{Pair, Row, measure};
+use crate::store::{Fixture, document_1_kib};
+
+const DOCUMENTS: usize = 20_000;
+const OPERATIONS: usize = 100_000;
+const CALL_OVERHEAD_MAX_US: f64 = 0.4;
+
+pub async fn run(rounds: usize) -> Result<Vec<Row>, Failure> {
+    let fixture = Fixture::open().await?;
+    let paths: Vec<_> = (0..DOCUMENTS)
+        .map(|number| DocumentPath::parse(&format!("bench/{number}")))
+        .collect::<Result<_, _>>()?;
+    let documents = paths.iter().cloned().enumerate();
+    fixture.fill(documents.map(|(number, path)| (path, document_1_kib(number)))).await?;
+    let (paths, store) = (Arc::new(paths), fixture.storage.documents()?);
+    let connection = raw::open(fixture.folder.path())?;
+    let mut rows = Vec::new();
+    for (tasks, gate) in [(1, 1.10), (64, 1.15)] {
+        let pairs = pairs(rounds, tasks, &connection, &paths, &store).await?;
+        rows.push(Row::ratio(&format!("get 1 KiB, {tasks} task(s), CPU"), &pairs, OPERATIONS, gate));
+        if tasks == 1 {
+            rows.push(overhead(&pairs));
+        }
+    }
+    fixture.storage.close().await?;
+    Ok(rows)
+}
+
+fn overhead(pairs: &[Pair]) -> Row {
+    let difference = |pair: &Pair| pair.layer.as_secs_f64() - pair.raw.as_secs_f64();
+    let per_call = crate::rounds::median(pairs.iter().map(difference).collect()) * 1e6 / OPERATIONS as f64;
+    let none = "–".to_owned();
+    Row::figure("layer overhead per call, CPU", none.clone(), none, per_call, "µs", CALL_OVERHEAD_MAX_US)
+}
+
+async fn pairs(
+    rounds: usize,
+    tasks: usize,
+    connection: &Connection,
+    paths: &Arc<Vec<DocumentPath>>,
+    store: &Arc<dyn DocumentStore>,
+) -> Result<Vec<Pair>, Failure> {
+    let mut pairs = Vec::new();
+    for round in 0..=rounds {
+        let raw = measure(async { raw_loop(connection, paths) }).await?.cpu;
+        let layer = measure(layer_loop(tasks, paths, store)).await?.cpu;
+        if round > 0 {
+            pairs.push(Pair { raw, layer });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(pairs)
+}
+
+/// Spreads the reads over the table like a shuffle, the same way in both loops.
+fn spread(number: usize) -> usize {
+    number.wrapping_mul(7919) % DOCUMENTS
+}
+
+fn raw_loop(connection: &Connection, paths: &[DocumentPath]) -> Result<(), Failure> {
+    for number in 0..OPERATIONS {
+        let key = paths[spread(number)].key().as_bytes();
+        let mut statement = connection.prepare_cached(raw::GET)?;
+        black_box(statement.query_row([key], raw::row)?);
+    }
+    Ok(())
+}
+
+async fn layer_loop(
+    tasks: usize,
+    paths: &Arc<Vec<DocumentPath>>,
+    store: &Arc<dyn DocumentStore>,
+) -> Result<(), Failure> {
+    let share = OPERATIONS / tasks;
+    let handles = (0..tasks).map(|task| {
+        let (paths, store) = (Arc::clone(paths), Arc::clone(store));
+        tokio::spawn(async move {
+            for number in task * share..(task + 1) * share {
+                black_box(store.get(&paths[spread(number)], Default::default()).await?);
+            }
+            Ok::<_, syntrix_storage::Error>(())
+        })
+    });
+    for result in try_join_all(handles).await? {
+        result?;
+    }
+    Ok(())
+}

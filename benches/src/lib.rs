@@ -1,1 +1,0 @@
-//! Benchmarks of syntrix-storage against raw drivers.

@@ -1,0 +1,69 @@
+//! Ratios of the layer to the raw driver, taken in paired rounds within one process.
+//!
+//! Each round runs the raw loop and the layer's loop one after the other; the figure is the median of the rounds' ratios.
+//! Absolute figures depend on the machine and its neighbours, ratios hardly do.
+
+mod create;
+mod get;
+mod query;
+mod raw;
+mod rounds;
+mod store;
+mod watch;
+
+use clap::Parser;
+use rounds::Row;
+
+/// Measures the layer against bare SQLite.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Run only benchmarks whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Paired rounds per benchmark, after one to warm up.
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+    /// Documents in the largest collection of the query benchmark.
+    #[arg(long, default_value_t = 1_000_000)]
+    documents_max: usize,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut rows = Vec::new();
+    for (name, benchmark) in benchmarks() {
+        if arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
+            eprintln!("running {name} …");
+            rows.extend(benchmark(&runtime, &arguments)?);
+        }
+    }
+    print_table(&rows);
+    match rows.iter().all(Row::reached) {
+        true => Ok(()),
+        false => Err("a gate was missed".into()),
+    }
+}
+
+type Benchmark = fn(&tokio::runtime::Runtime, &Arguments) -> Result<Vec<Row>, Failure>;
+
+fn benchmarks() -> [(&'static str, Benchmark); 4] {
+    [
+        ("get", |runtime, arguments| runtime.block_on(get::run(arguments.rounds))),
+        ("create", |runtime, arguments| runtime.block_on(create::run(arguments.rounds))),
+        ("query", |runtime, arguments| {
+            runtime.block_on(query::run(arguments.rounds, arguments.documents_max))
+        }),
+        ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
+    ]
+}
+
+fn print_table(rows: &[Row]) {
+    println!("| benchmark | raw | layer | figure | gate | reached |");
+    println!("|---|---|---|---|---|---|");
+    for row in rows {
+        println!("{row}");
+    }
+}

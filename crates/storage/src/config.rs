@@ -1,0 +1,331 @@
+//! What to open: a YAML text or file, where data lies, and what tests and tools set beside it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use syntrix_storage_core::backend::{
+    BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
+};
+use syntrix_storage_core::{
+    Clock, Error, ErrorKind, Result, Retention, SettingsNode, SystemClock,
+};
+use syntrix_storage_engine::{DocumentEngine, EngineOptions};
+use syntrix_storage_registry::{
+    ConfiguredBlock, Environment, Factories, ProcessEnvironment, StoragePlan, StorePlan,
+    StrategyKind,
+};
+use syntrix_storage_routing::DocumentRoute;
+
+use crate::backends;
+use crate::storage::Backends;
+
+const EMBEDDED: &str = "storage:\n  document:\n    backend: sqlite\n    sqlite: {}\n";
+const MEMORY: &str = "storage:\n  document:\n    backend: memory\n    memory: {}\n";
+
+/// What [`Storage::from_config`](crate::Storage::from_config) opens.
+///
+/// # Examples
+///
+/// ```
+/// use syntrix_storage::StorageConfig;
+///
+/// let text = "
+/// storage:
+///   document:
+///     backend: main
+///     main: {kind: sqlite, softDeleteRetention: 7d}
+/// ";
+/// let config = StorageConfig::from_yaml(text, "storage.yaml").with_data_dir("data");
+/// assert!(config.check()?.warnings.is_empty());
+///
+/// let wrong = StorageConfig::from_yaml(text.replace("softDelete", "soft"), "storage.yaml");
+/// assert!(wrong.check().unwrap_err().to_string().contains("storage.yaml:5"));
+/// # Ok::<(), syntrix_storage::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct StorageConfig {
+    text: String,
+    file_name: String,
+    data_dir: PathBuf,
+    namespace: Option<String>,
+    clock: Arc<dyn Clock>,
+    factories: Vec<Arc<dyn BackendFactory>>,
+    environment: Arc<dyn Environment>,
+    retention: Option<Retention>,
+    fast_paths: bool,
+    maintenance: bool,
+}
+
+/// What [`StorageConfig::check`] has to say about a configuration that is right.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
+pub struct ConfigReport {
+    /// What is allowed but probably not meant, each with file, line and column.
+    pub warnings: Vec<String>,
+}
+
+impl StorageConfig {
+    /// The SQLite file `storage.db` in `data_dir`.
+    pub fn embedded(data_dir: impl AsRef<Path>) -> Self {
+        Self::from_yaml(EMBEDDED, "embedded").with_data_dir(data_dir.as_ref())
+    }
+
+    /// Memory.
+    pub fn memory() -> Self {
+        Self::from_yaml(MEMORY, "memory")
+    }
+
+    /// A YAML text; `file_name` is what errors call it.
+    pub fn from_yaml(text: impl Into<String>, file_name: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            file_name: file_name.into(),
+            data_dir: PathBuf::from("."),
+            namespace: None,
+            clock: Arc::new(SystemClock),
+            factories: Vec::new(),
+            environment: Arc::new(ProcessEnvironment),
+            retention: None,
+            fast_paths: true,
+            maintenance: true,
+        }
+    }
+
+    /// A YAML file.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ConfigInvalid`] if it cannot be read.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(ErrorKind::ConfigInvalid, "open")
+                .with_message("the configuration file cannot be read")
+                .with_fact("file", path.display())
+                .with_source(error)
+        })?;
+        Ok(Self::from_yaml(text, path.display().to_string()))
+    }
+
+    /// Sets the folder that relative paths of the configuration start in. Default: the current one.
+    #[must_use]
+    pub fn with_data_dir(mut self, data_dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = data_dir.into();
+        self
+    }
+
+    /// Keeps the data apart from the configured one, under a name of `[a-z0-9_]`; for tests.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Sets the clock of writes and retention; for tests.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Adds a third party's backend under the kind it names.
+    #[must_use]
+    pub fn with_factory(mut self, factory: Box<dyn BackendFactory>) -> Self {
+        self.factories.push(Arc::from(factory));
+        self
+    }
+
+    /// Replaces the process environment as the source of `${NAME}`; for tests.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Arc<dyn Environment>) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Replaces the configured retention; for tests.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// Switches the backends' fast paths on or off; for tests, since the outcome is the same.
+    #[must_use]
+    pub fn with_fast_paths(mut self, fast_paths: bool) -> Self {
+        self.fast_paths = fast_paths;
+        self
+    }
+
+    /// Switches the worker off that purges expired tombstones and history; for tests with a clock of their own.
+    #[must_use]
+    pub fn with_maintenance(mut self, maintenance: bool) -> Self {
+        self.maintenance = maintenance;
+        self
+    }
+
+    /// Checks everything that can be checked without opening anything.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ConfigInvalid`] with all faults found, each with file, line, column, excerpt and remedy.
+    pub fn check(&self) -> Result<ConfigReport> {
+        Ok(ConfigReport { warnings: self.plan()?.warnings.iter().map(ToString::to_string).collect() })
+    }
+
+    /// JSON Schema of the file, from the types that parse it and every registered backend's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ConfigInvalid`] if two backends have one kind.
+    pub fn schema(&self) -> Result<serde_json::Value> {
+        Ok(syntrix_storage_registry::schema(&self.all_factories()?))
+    }
+
+    /// A commented configuration to start from.
+    pub fn example() -> &'static str {
+        syntrix_storage_registry::EXAMPLE
+    }
+
+    /// Removes a namespace with everything in it.
+    ///
+    /// # Errors
+    ///
+    /// As opening it; [`ErrorKind::InvalidArgument`] without a namespace: configured data is never removed.
+    pub async fn remove_namespace(&self) -> Result<()> {
+        if self.namespace.is_none() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "remove_namespace")
+                .with_message("only a namespace can be removed, never the configured data"));
+        }
+        let (plan, context) = (self.plan()?, self.context()?);
+        for store in plan.stores() {
+            primary(store)?.provider.remove_namespace(&context).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn open(&self) -> Result<(Option<Arc<DocumentEngine>>, Backends)> {
+        let plan = self.plan()?;
+        for warning in &plan.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut backends = Backends::default();
+        match self.open_stores(&plan, &mut backends).await {
+            Ok(documents) => Ok((documents, backends)),
+            Err(error) => {
+                // The first error is the one to tell; what was opened before it must not stay open.
+                let _ = backends.close().await;
+                Err(error.in_operation("open"))
+            }
+        }
+    }
+
+    async fn open_stores(
+        &self,
+        plan: &StoragePlan,
+        backends: &mut Backends,
+    ) -> Result<Option<Arc<DocumentEngine>>> {
+        let context = self.context()?;
+        for store in [&plan.users, &plan.revocations].into_iter().flatten() {
+            open_backend(primary(store)?, &context, backends).await?;
+        }
+        let Some(store) = &plan.documents else { return Ok(None) };
+        check_strategy(store)?;
+        let backend = open_backend(primary(store)?, &context, backends).await?;
+        let route = DocumentRoute::single(backend.documents()?);
+        Ok(Some(Arc::new(DocumentEngine::start(Arc::new(route), self.engine_options()))))
+    }
+
+    fn plan(&self) -> Result<StoragePlan> {
+        let factories = self.all_factories()?;
+        syntrix_storage_registry::check(&self.text, &self.file_name, &factories, &*self.environment)
+            .map_err(Error::from)
+    }
+
+    fn all_factories(&self) -> Result<Factories> {
+        let mut factories = Factories::default();
+        for factory in backends::factories() {
+            factories.register(factory)?;
+        }
+        for factory in &self.factories {
+            factories.register(Box::new(Shared(Arc::clone(factory))))?;
+        }
+        Ok(factories)
+    }
+
+    fn context(&self) -> Result<OpenContext> {
+        let context = OpenContext::new(&self.data_dir).with_clock(Arc::clone(&self.clock));
+        match &self.namespace {
+            Some(namespace) => context.with_namespace(namespace),
+            None => Ok(context),
+        }
+    }
+
+    fn engine_options(&self) -> EngineOptions {
+        let mut options = EngineOptions {
+            clock: Arc::clone(&self.clock),
+            retention: self.retention,
+            fast_paths: self.fast_paths,
+            ..EngineOptions::default()
+        };
+        if !self.maintenance {
+            options.maintenance_interval = None;
+        }
+        options
+    }
+}
+
+fn primary(store: &StorePlan) -> Result<&ConfiguredBlock> {
+    store.block(&store.route.primary).ok_or_else(|| {
+        Error::new(ErrorKind::Internal, "open").with_message("a checked route names no block")
+    })
+}
+
+async fn open_backend(
+    block: &ConfiguredBlock,
+    context: &OpenContext,
+    backends: &mut Backends,
+) -> Result<Arc<dyn syntrix_storage_core::backend::Backend>> {
+    let key = block.provider.connection_key();
+    if let Some(open) = backends.0.get(&key) {
+        return Ok(Arc::clone(open));
+    }
+    let opened = block
+        .provider
+        .open(context)
+        .await
+        .map_err(|error| error.in_operation("open").with_fact("block", &block.name))?;
+    backends.0.insert(key, Arc::clone(&opened));
+    Ok(opened)
+}
+
+fn check_strategy(store: &StorePlan) -> Result<()> {
+    match store.route.strategy {
+        StrategyKind::Single => Ok(()),
+        other => Err(Error::new(ErrorKind::Unsupported, "open")
+            .with_message("this release has the strategy `single` only; set `strategy: single`")
+            .with_fact("strategy", other.as_str())
+            .with_fact("store", StoreKind::Documents.as_str())),
+    }
+}
+
+/// A factory that several configurations share.
+#[derive(Debug)]
+struct Shared(Arc<dyn BackendFactory>);
+
+impl BackendFactory for Shared {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn stores(&self) -> StoreSet {
+        self.0.stores()
+    }
+
+    fn settings_schema(&self) -> serde_json::Value {
+        self.0.settings_schema()
+    }
+
+    fn configure(&self, block: &SettingsNode) -> Result<Box<dyn BackendProvider>> {
+        self.0.configure(block)
+    }
+}
