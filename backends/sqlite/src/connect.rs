@@ -76,13 +76,14 @@ fn create_file(file: &Path) -> io::Result<()> {
 }
 
 fn check_file(file: &Path) -> Result<()> {
-    let metadata = fs::symlink_metadata(file).map_err(|error| unusable("the database file", &error))?;
+    let metadata =
+        fs::symlink_metadata(file).map_err(|error| unusable("the database file", &error))?;
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::ConfigInvalid, "open")
             .with_message("path must name a plain file: no link, no folder, no device"));
     }
     if metadata.len() > 0 && !has_header(file).map_err(|error| unusable("the file", &error))? {
-        return Err(from_sqlite("open", &failure(rusqlite::ffi::SQLITE_NOTADB)));
+        return Err(from_sqlite(&failure(rusqlite::ffi::SQLITE_NOTADB)));
     }
     Ok(())
 }
@@ -118,7 +119,7 @@ fn check_mode(_file: &Path) -> Result<()> {
 
 /// Refuses a foreign, newer, damaged or readable-by-all file, and leaves it as it is.
 pub(crate) fn check_identity(file: &Path, settings: &Settings) -> Result<()> {
-    let failed = |error: rusqlite::Error| from_sqlite("open", &error);
+    let failed = |error: rusqlite::Error| from_sqlite(&error);
     let connection = open_plain(file, settings.busy_timeout()).map_err(failed)?;
     // The last one to close a file folds its log into it; a file that is not ours is not ours to fold.
     connection
@@ -127,7 +128,7 @@ pub(crate) fn check_identity(file: &Path, settings: &Settings) -> Result<()> {
         .map_err(failed)?;
     Identity::read(&connection).map_err(failed)?.check()?;
     if connection.is_readonly("main").map_err(failed)? {
-        return Err(from_sqlite("open", &failure(rusqlite::ffi::SQLITE_READONLY)));
+        return Err(from_sqlite(&failure(rusqlite::ffi::SQLITE_READONLY)));
     }
     check_mode(file)
 }
@@ -181,9 +182,8 @@ fn open_configured(file: &Path, settings: &Settings) -> rusqlite::Result<Connect
 fn switch_to_wal(connection: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
     let start = Instant::now();
     loop {
-        let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
-            row.get::<_, String>(0)
-        });
+        let mode = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
         match mode {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(_) => return Err(failure(rusqlite::ffi::SQLITE_CANTOPEN)),

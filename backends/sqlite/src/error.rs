@@ -5,25 +5,26 @@ use syntrix_storage_core::{Error, ErrorKind, Retry};
 
 /// Turns what rusqlite reports into what callers act on.
 ///
-/// Only the numeric code is kept: rusqlite's own text may quote the statement.
-pub(crate) fn from_sqlite(operation: &'static str, error: &rusqlite::Error) -> Error {
+/// The caller of the backend names the operation. Only the numeric code is kept: rusqlite's own text may quote the statement.
+pub(crate) fn from_sqlite(error: &rusqlite::Error) -> Error {
     match error {
         rusqlite::Error::SqliteFailure(failure, _)
         | rusqlite::Error::SqlInputError { error: failure, .. } => {
-            from_code(operation, failure.code, failure.extended_code)
+            from_code(failure.code, failure.extended_code)
         }
         rusqlite::Error::InvalidColumnType(..)
         | rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)
         | rusqlite::Error::QueryReturnedNoRows
-        | rusqlite::Error::Utf8Error(..) => damaged(operation),
-        _ => Error::new(ErrorKind::Internal, operation)
-            .with_message("the SQLite binding refused the call"),
+        | rusqlite::Error::Utf8Error(..) => damaged(),
+        _ => {
+            Error::new(ErrorKind::Internal, "").with_message("the SQLite binding refused the call")
+        }
     }
 }
 
 /// Source: "Result and Error Codes", <https://www.sqlite.org/rescode.html>. A code that is not here is `Internal`.
-fn from_code(operation: &'static str, code: ErrorCode, extended: i32) -> Error {
+fn from_code(code: ErrorCode, extended: i32) -> Error {
     let (kind, retry, message) = match code {
         // Another process holds the write lock for longer than busyTimeout; nothing was started.
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
@@ -61,25 +62,22 @@ fn from_code(operation: &'static str, code: ErrorCode, extended: i32) -> Error {
         }
         _ => (ErrorKind::Internal, Retry::Never, "SQLite refused the statement"),
     };
-    Error::new(kind, operation)
-        .with_retry(retry)
-        .with_message(message)
-        .with_fact("sqlite_code", extended)
+    Error::new(kind, "").with_retry(retry).with_message(message).with_fact("sqlite_code", extended)
 }
 
 /// A stored value that no release of this crate wrote.
-pub(crate) fn damaged(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Internal, operation).with_message("a stored row is damaged")
+pub(crate) fn damaged() -> Error {
+    Error::new(ErrorKind::Internal, "").with_message("a stored row is damaged")
 }
 
 /// The store was closed.
-pub(crate) fn closed(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Closed, operation)
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "")
 }
 
 /// A thread of ours ended without an answer.
-pub(crate) fn lost(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Internal, operation).with_message("a worker ended without an answer")
+pub(crate) fn lost() -> Error {
+    Error::new(ErrorKind::Internal, "").with_message("a worker ended without an answer")
 }
 
 #[cfg(test)]
@@ -92,20 +90,20 @@ mod tests {
 
     #[test]
     fn a_busy_file_may_be_tried_again() {
-        let error = from_sqlite("write", &failure(rusqlite::ffi::SQLITE_BUSY));
+        let error = from_sqlite(&failure(rusqlite::ffi::SQLITE_BUSY));
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe));
     }
 
     #[test]
     fn an_unmapped_code_is_internal_and_named_by_number() {
-        let error = from_sqlite("write", &failure(rusqlite::ffi::SQLITE_MISMATCH));
+        let error = from_sqlite(&failure(rusqlite::ffi::SQLITE_MISMATCH));
         assert_eq!(error.kind(), ErrorKind::Internal);
         assert_eq!(error.fact("sqlite_code"), Some("20"));
     }
 
     #[test]
     fn the_text_of_the_driver_never_leaves() {
-        let error = from_sqlite("write", &failure(rusqlite::ffi::SQLITE_CONSTRAINT));
+        let error = from_sqlite(&failure(rusqlite::ffi::SQLITE_CONSTRAINT));
         assert!(!format!("{error:?} {error}").contains("secret"));
         assert!(std::error::Error::source(&error).is_none());
     }

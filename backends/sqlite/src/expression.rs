@@ -44,9 +44,7 @@ impl Expression {
              length(CAST(json_extract(data,",
         );
         sql.push_str(path);
-        sql.push_str(
-            ") AS BLOB)) <= 512 THEN 3 END WHEN 'true' THEN 4 WHEN 'false' THEN 4 END)",
-        );
+        sql.push_str(") AS BLOB)) <= 512 THEN 3 END WHEN 'true' THEN 4 WHEN 'false' THEN 4 END)");
     }
 
     /// V: the value itself.

@@ -86,7 +86,8 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-        let tables = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0));
+        let tables =
+            connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0));
         Ok(Self {
             application_id: pragma("application_id")? as i32,
             version: pragma("user_version")?,
@@ -105,7 +106,9 @@ impl Identity {
         }
         if self.version > version_current() {
             return Err(Error::new(ErrorKind::Unsupported, "open")
-                .with_message("the file was made by a newer release; use that release or a newer one")
+                .with_message(
+                    "the file was made by a newer release; use that release or a newer one",
+                )
                 .with_fact("schema_version", self.version)
                 .with_fact("schema_version_max", version_current()));
         }
@@ -115,7 +118,7 @@ impl Identity {
 
 /// Brings an empty or older file to the current version, each step in the same transaction as its number.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
-    let failed = |error: rusqlite::Error| from_sqlite("open", &error);
+    let failed = |error: rusqlite::Error| from_sqlite(&error);
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     // Another process may have been first: what counts is what is there under the lock.
@@ -150,7 +153,7 @@ fn insert_metadata(connection: &Connection) -> Result<(), Error> {
     connection
         .execute(sql, (&store_id[..], &token_key[..]))
         .map(|_| ())
-        .map_err(|error| from_sqlite("open", &error))
+        .map_err(|error| from_sqlite(&error))
 }
 
 /// What seals the tokens of this file.

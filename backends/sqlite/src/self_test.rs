@@ -15,7 +15,9 @@ pub(crate) fn run() -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Unsupported, "open")
-        .with_message("this build of SQLite reads JSON numbers or keys wrongly; use the bundled library")
+        .with_message(
+            "this build of SQLite reads JSON numbers or keys wrongly; use the bundled library",
+        )
         .with_fact("sqlite", rusqlite::version()))
 }
 

@@ -57,12 +57,12 @@ impl Default for Settings {
         let retention = Retention::default();
         Self {
             path: PathBuf::from("storage.db"),
-            soft_delete_retention: retention.soft_delete().into(),
-            watch_retention: retention.watch().into(),
+            soft_delete_retention: HumanDuration(retention.soft_delete()),
+            watch_retention: HumanDuration(retention.watch()),
             synchronous: Synchronous::Full,
             inline_reads: true,
             readers_max: 4,
-            busy_timeout: Duration::from_secs(5).into(),
+            busy_timeout: HumanDuration(Duration::from_secs(5)),
         }
     }
 }
@@ -83,11 +83,11 @@ impl Settings {
     }
 
     pub(crate) fn retention(&self) -> Result<Retention> {
-        Retention::new(self.soft_delete_retention.into(), self.watch_retention.into())
+        Retention::new(self.soft_delete_retention.0, self.watch_retention.0)
     }
 
     pub(crate) fn busy_timeout(&self) -> Duration {
-        self.busy_timeout.into()
+        self.busy_timeout.0
     }
 }
 

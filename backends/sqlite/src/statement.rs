@@ -319,11 +319,7 @@ fn push_column_filter<'plan>(
     }
 }
 
-fn push_data_filter<'plan>(
-    select: &mut Select<'plan>,
-    filter: &'plan Filter,
-    data: &Expression,
-) {
+fn push_data_filter<'plan>(select: &mut Select<'plan>, filter: &'plan Filter, data: &Expression) {
     match (filter.operator(), filter.operand()) {
         (_, Operand::Many(values)) => push_data_in(select, data, values),
         (Operator::NotEqual, Operand::One(value)) => {

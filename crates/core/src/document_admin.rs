@@ -34,7 +34,7 @@ pub trait DocumentAdmin: Send + Sync + std::fmt::Debug {
     /// Reads a page of everything, tombstones included if asked, by path.
     async fn scan(&self, request: ScanRequest) -> Result<ScanPage>;
 
-    /// Removes up to `limit` tombstones whose retention is over. No event tells of it.
+    /// Removes up to `limit` tombstones, and as many changes of the history, whose retention is over. No event tells of it.
     async fn purge_expired(&self, limit: usize) -> Result<PurgeReport>;
 
     /// Whether the store answers, how fast, and what its operator should know.

@@ -39,8 +39,7 @@ impl DocumentAdmin for DocumentEngine {
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<PurgeReport> {
-        let before = self.options.clock.now().saturating_sub(self.retention.soft_delete());
-        self.run("purge_expired", None, self.backend.purge(before, limit)).await
+        self.run("purge_expired", None, self.purge_once(limit)).await
     }
 
     async fn health(&self) -> Result<HealthReport> {
@@ -56,6 +55,13 @@ impl DocumentAdmin for DocumentEngine {
 }
 
 impl DocumentEngine {
+    async fn purge_once(&self, limit: usize) -> Result<PurgeReport> {
+        let now = self.options.clock.now();
+        let report = self.backend.purge(now.saturating_sub(self.retention.soft_delete()), limit).await?;
+        self.backend.trim_feed(now.saturating_sub(self.retention.watch()), limit).await?;
+        Ok(report)
+    }
+
     async fn scan_page(&self, mut request: ScanRequest) -> Result<ScanPage> {
         let limit = match request.limit {
             0 => ITEMS_MAX,

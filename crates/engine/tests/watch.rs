@@ -7,14 +7,14 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 use syntrix_storage_core::backend::OpenContext;
 use syntrix_storage_core::{
-    BulkItem, CollectionPath, DocumentPath, DocumentStore, ErrorKind, Event, SettingsNode, WatchOptions,
+    BulkItem, CollectionPath, DocumentPath, DocumentStore, ErrorKind, Event, Location, SettingsNode, SettingsValue, WatchOptions,
     WatchStart, WatchStream,
 };
 use syntrix_storage_engine::{DocumentEngine, EngineOptions};
 
 async fn engine() -> DocumentEngine {
     let factory = syntrix_storage_memory::factory();
-    let provider = factory.configure(&SettingsNode::empty_map()).unwrap();
+    let provider = factory.configure(&SettingsNode::new(SettingsValue::Map(Vec::new()), Location::default())).unwrap();
     let backend = provider.open(&OpenContext::new(".")).await.unwrap();
     DocumentEngine::start(backend.documents().unwrap(), EngineOptions::default())
 }

@@ -1,5 +1,7 @@
 //! YAML text to a settings tree with the place of every key and value.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy, Options};
@@ -160,8 +162,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<SettingsValue, A::Error> {
         let mut entries: Vec<(String, Location, SettingsNode)> = Vec::new();
+        let mut known = HashSet::new();
         while let Some(key) = access.next_key::<Spanned<String>>()? {
-            if entries.iter().any(|(other, _, _)| *other == key.value) {
+            if !known.insert(key.value.clone()) {
                 return Err(A::Error::custom("a key appears twice"));
             }
             let Node(node) = access.next_value()?;

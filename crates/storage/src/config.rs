@@ -12,7 +12,7 @@ use syntrix_storage_core::{
 use syntrix_storage_engine::{DocumentEngine, EngineOptions};
 use syntrix_storage_registry::{
     ConfiguredBlock, Environment, Factories, ProcessEnvironment, StoragePlan, StorePlan,
-    StrategyKind,
+    Strategy,
 };
 use syntrix_storage_routing::DocumentRoute;
 
@@ -84,7 +84,7 @@ impl StorageConfig {
             namespace: None,
             clock: Arc::new(SystemClock),
             factories: Vec::new(),
-            environment: Arc::new(ProcessEnvironment),
+            environment: Arc::new(ProcessEnvironment::new(".")),
             retention: None,
             fast_paths: true,
             maintenance: true,
@@ -104,7 +104,9 @@ impl StorageConfig {
                 .with_fact("file", path.display())
                 .with_source(error)
         })?;
-        Ok(Self::from_yaml(text, path.display().to_string()))
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let environment = ProcessEnvironment::new(directory.unwrap_or(Path::new(".")));
+        Ok(Self::from_yaml(text, path.display().to_string()).with_environment(Arc::new(environment)))
     }
 
     /// Sets the folder that relative paths of the configuration start in. Default: the current one.
@@ -197,10 +199,31 @@ impl StorageConfig {
                 .with_message("only a namespace can be removed, never the configured data"));
         }
         let (plan, context) = (self.plan()?, self.context()?);
-        for store in plan.stores() {
+        for store in StoreKind::ALL.into_iter().filter_map(|store| plan.store(store)) {
             primary(store)?.provider.remove_namespace(&context).await?;
         }
         Ok(())
+    }
+
+    /// The kind of the documents' primary, and a block that names it.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn document_block(&self) -> Result<(String, String)> {
+        let plan = self.plan()?;
+        let store = plan.documents.as_ref().ok_or_else(|| crate::storage::absent(StoreKind::Documents))?;
+        let kind = primary(store)?.kind;
+        Ok((kind.to_owned(), format!("{{kind: {kind}}}")))
+    }
+
+    #[cfg(feature = "conformance")]
+    pub(crate) fn with_text(mut self, text: &str) -> Self {
+        self.text = text.to_owned();
+        self
+    }
+
+    #[cfg(feature = "conformance")]
+    pub(crate) fn without_namespace(mut self) -> Self {
+        self.namespace = None;
+        self
     }
 
     pub(crate) async fn open(&self) -> Result<(Option<Arc<DocumentEngine>>, Backends)> {
@@ -275,7 +298,7 @@ impl StorageConfig {
 }
 
 fn primary(store: &StorePlan) -> Result<&ConfiguredBlock> {
-    store.block(&store.route.primary).ok_or_else(|| {
+    store.primary().ok_or_else(|| {
         Error::new(ErrorKind::Internal, "open").with_message("a checked route names no block")
     })
 }
@@ -300,7 +323,7 @@ async fn open_backend(
 
 fn check_strategy(store: &StorePlan) -> Result<()> {
     match store.route.strategy {
-        StrategyKind::Single => Ok(()),
+        Strategy::Single => Ok(()),
         other => Err(Error::new(ErrorKind::Unsupported, "open")
             .with_message("this release has the strategy `single` only; set `strategy: single`")
             .with_fact("strategy", other.as_str())

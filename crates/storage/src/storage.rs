@@ -195,7 +195,7 @@ impl fmt::Debug for Storage {
     }
 }
 
-fn absent(store: StoreKind) -> Error {
+pub(crate) fn absent(store: StoreKind) -> Error {
     Error::new(ErrorKind::Unsupported, "open")
         .with_message("this store is not open: the configuration has no section for it")
         .with_fact("store", store.as_str())

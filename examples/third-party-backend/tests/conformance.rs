@@ -9,10 +9,12 @@ storage:
     redb: {}
 ";
 
-fn harness() -> StorageHarness {
+async fn harness() -> StorageHarness {
+    let folder = tempfile::tempdir().unwrap();
     let config = StorageConfig::from_yaml(CONFIG, "redb.yaml")
+        .with_data_dir(folder.keep())
         .with_factory(syntrix_storage_redb::factory());
-    StorageHarness::new(config)
+    StorageHarness::open(config).await.unwrap()
 }
 
-conformance::conformance_suite!(harness());
+conformance::conformance_suite!(harness().await);

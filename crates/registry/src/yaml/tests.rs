@@ -77,7 +77,7 @@ fn damaged_or_hostile_text_is_refused_without_quoting_it() {
         "a: *hunter2\n",
         "a: !hunter2 b\n",
         "a: !!int hunter2\n",
-        "a: 99999999999999999999\n",
+        "a: 9999999999999999999\n",
         "a: .nan\n",
         "? [hunter2]\n: b\n",
         "\thunter2: b\n",

@@ -1,5 +1,7 @@
 //! serde's view of a node.
 
+use std::collections::HashSet;
+
 use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
@@ -26,10 +28,9 @@ impl<'node> Reader<'node> {
         entries: &[Entry],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let doubled = entries.iter().enumerate().find(|(index, (key, _, _))| {
-            entries[..*index].iter().any(|(other, _, _)| other == key)
-        });
-        if let Some((_, (key, location, _))) = doubled {
+        let mut known = HashSet::with_capacity(entries.len());
+        let doubled = entries.iter().find(|(key, _, _)| !known.insert(key.as_str()));
+        if let Some((key, location, _)) = doubled {
             let fault = Fault::new(format!("the key `{key}` appears twice"));
             return Err(fault.at(*location).under(key));
         }

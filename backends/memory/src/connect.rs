@@ -1,0 +1,148 @@
+//! From a configured block to open stores: who shares data with whom, and for how long.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{Backend, BackendProvider, DocumentBackend, OpenContext};
+use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention};
+
+use crate::documents::MemoryDocuments;
+use crate::table::Table;
+use crate::watch::token_seal;
+
+/// Two blocks never share data, so each provider counts as a server of its own.
+static PROVIDERS: AtomicU64 = AtomicU64::new(1);
+
+/// One configured block.
+#[derive(Debug)]
+pub(crate) struct MemoryProvider {
+    number: u64,
+    retention: Retention,
+    /// What is open, by namespace. Weak: the data belongs to those who hold it open.
+    tables: Mutex<HashMap<Option<String>, Weak<Table>>>,
+}
+
+impl MemoryProvider {
+    pub(crate) fn new(retention: Retention) -> Self {
+        let number = PROVIDERS.fetch_add(1, Ordering::Relaxed);
+        Self { number, retention, tables: Mutex::default() }
+    }
+
+    /// The open table of `namespace`, or a new one.
+    fn table(&self, namespace: Option<&str>) -> Result<Arc<Table>> {
+        let mut tables = lock(&self.tables);
+        tables.retain(|_, table| table.strong_count() > 0);
+        let namespace = namespace.map(str::to_owned);
+        if let Some(table) = tables.get(&namespace).and_then(Weak::upgrade) {
+            return Ok(table);
+        }
+        let seal = token_seal(namespace.as_deref(), random_epoch()?);
+        let table = Arc::new(Table::new(seal));
+        tables.insert(namespace, Arc::downgrade(&table));
+        Ok(table)
+    }
+
+    fn is_open(&self, namespace: &str) -> bool {
+        let tables = lock(&self.tables);
+        tables.get(&Some(namespace.to_owned())).is_some_and(|table| table.strong_count() > 0)
+    }
+}
+
+#[async_trait]
+impl BackendProvider for MemoryProvider {
+    fn connection_key(&self) -> String {
+        format!("{}:{}", crate::KIND, self.number)
+    }
+
+    async fn open(&self, context: &OpenContext) -> Result<Arc<dyn Backend>> {
+        let table = self.table(context.namespace.as_deref())?;
+        Ok(Arc::new(MemoryBackend {
+            table: Handle::new(table),
+            retention: self.retention,
+            clock: Arc::clone(&context.clock),
+        }))
+    }
+
+    /// There is nothing to do: the data went when the namespace was closed.
+    async fn remove_namespace(&self, context: &OpenContext) -> Result<()> {
+        match &context.namespace {
+            Some(namespace) if self.is_open(namespace) => {
+                Err(misuse("the namespace is still open; close its stores first")
+                    .with_fact("namespace", namespace))
+            }
+            Some(_) => Ok(()),
+            None => Err(misuse("only a namespace can be removed, not the configured data")),
+        }
+    }
+}
+
+/// An open block in one namespace.
+#[derive(Debug)]
+struct MemoryBackend {
+    table: Handle,
+    retention: Retention,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Backend for MemoryBackend {
+    fn documents(&self) -> Result<Arc<dyn DocumentBackend>> {
+        let table = self.table.get()?;
+        Ok(Arc::new(MemoryDocuments::new(table, self.retention, Arc::clone(&self.clock))))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.table.release();
+        Ok(())
+    }
+}
+
+/// Holds a table open until it is released, however long the holder itself lives.
+pub(crate) struct Handle(Mutex<Option<Arc<Table>>>);
+
+impl Handle {
+    pub(crate) fn new(table: Arc<Table>) -> Self {
+        Self(Mutex::new(Some(table)))
+    }
+
+    /// The table, for the length of one call.
+    pub(crate) fn get(&self) -> Result<Arc<Table>> {
+        lock(&self.0).clone().ok_or_else(closed)
+    }
+
+    pub(crate) fn release(&self) {
+        lock(&self.0).take();
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if lock(&self.0).is_some() { "open" } else { "closed" };
+        formatter.write_str(state)
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "").with_message("the memory store was closed")
+}
+
+/// Nothing under these locks can panic half-way, so a poisoned one is as good as new.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From the operating system: two processes that start alike must not take each other's tokens for their own.
+fn random_epoch() -> Result<u64> {
+    getrandom::u64().map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "open")
+            .with_message("the operating system gave no random number")
+            .with_source(error)
+    })
+}
+
+fn misuse(message: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, "remove_namespace").with_message(message)
+}

@@ -1,0 +1,203 @@
+//! The one thread that writes, and how it shares commits.
+//!
+//! A commit waits for the disk, so all writes that queued up meanwhile go into the next one. Nothing ever waits for the queue
+//! to fill: a lone write is committed at once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rusqlite::{Connection, TransactionBehavior};
+use syntrix_storage_core::backend::{Applied, Write};
+use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retry};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::Applier;
+use crate::error::{closed, from_sqlite, lost};
+use crate::wake::Wake;
+
+/// Most writes in one commit.
+pub(crate) const GROUP_MAX: usize = 256;
+/// Most jobs that wait; a caller beyond waits for room.
+const QUEUE_MAX: usize = 1024;
+
+type Task = Box<dyn FnOnce(&mut Connection) + Send>;
+
+enum Job {
+    Write(WriteJob),
+    Task(Task),
+    Stop,
+}
+
+struct WriteJob {
+    writes: Vec<Write>,
+    deadline: Option<Instant>,
+    reply: oneshot::Sender<Vec<Result<Applied>>>,
+}
+
+/// The handle of the thread that writes. It ends when it is closed or dropped, after what is queued.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(crate) fn start(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        wake: Arc<Wake>,
+    ) -> Result<Self> {
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let worker = Worker { connection, clock, wake };
+        let thread = std::thread::Builder::new()
+            .name("sqlite-writer".into())
+            .spawn(move || worker.run(queue))
+            .map_err(|_| {
+                Error::new(ErrorKind::Unavailable, "open")
+                    .with_message("no thread could be started")
+            })?;
+        Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Applies at most [`GROUP_MAX`] writes in order. A caller that gives up does not stop them.
+    pub(crate) async fn write(
+        &self,
+        writes: Vec<Write>,
+        deadline: Option<Instant>,
+    ) -> Vec<Result<Applied>> {
+        let count = writes.len();
+        let (reply, answer) = oneshot::channel();
+        if self.jobs.send(Job::Write(WriteJob { writes, deadline, reply })).await.is_err() {
+            return (0..count).map(|_| Err(closed())).collect();
+        }
+        // The thread answers all it took; without an answer nobody knows what became of the writes.
+        let unknown = |_| (0..count).map(|_| Err(lost().with_retry(Retry::IfIdempotent))).collect();
+        answer.await.unwrap_or_else(unknown)
+    }
+
+    /// Runs `task` between two commits.
+    pub(crate) async fn run<T, Run>(&self, task: Run) -> Result<T>
+    where
+        T: Send + 'static,
+        Run: FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task: Task = Box::new(move |connection| {
+            // Nobody may be waiting any more.
+            let _ = reply.send(task(connection));
+        });
+        self.jobs.send(Job::Task(task)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| lost())?
+    }
+
+    /// Finishes what is queued, folds the log into the file and closes the connection.
+    pub(crate) async fn close(&self) -> Result<()> {
+        // It fails if the thread has ended already.
+        let _ = self.jobs.send(Job::Stop).await;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        joined.map_err(|_| lost())?.map_err(|_| lost())
+    }
+}
+
+struct Worker {
+    connection: Connection,
+    clock: Arc<dyn Clock>,
+    wake: Arc<Wake>,
+}
+
+/// Why a transaction came to nothing.
+enum Failure {
+    /// It did not begin, so no single write is to blame.
+    Begin(rusqlite::Error),
+    /// One of its statements or its commit failed.
+    Within(rusqlite::Error),
+}
+
+impl Worker {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
+            match job {
+                Job::Write(first) => {
+                    let group;
+                    (group, next) = drain(first, &mut queue);
+                    self.write(group);
+                }
+                Job::Task(task) => task(&mut self.connection),
+                Job::Stop => queue.close(),
+            }
+        }
+        // Another process may be reading; then the log stays and is folded in later.
+        let _ = self.connection.pragma_query(None, "wal_checkpoint", |_| Ok(()));
+    }
+
+    fn write(&mut self, group: Vec<WriteJob>) {
+        let now = Instant::now();
+        let (late, group): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|job| job.deadline.is_some_and(|deadline| deadline <= now));
+        for job in late {
+            let timeout = |_| Err(Error::new(ErrorKind::Timeout, "").with_retry(Retry::Safe));
+            let answer = (0..job.writes.len()).map(timeout).collect();
+            let _ = job.reply.send(answer);
+        }
+        let writes: Vec<_> = group.iter().flat_map(|job| &job.writes).collect();
+        if writes.is_empty() {
+            return group.into_iter().for_each(|job| drop(job.reply.send(Vec::new())));
+        }
+        let mut outcomes = self.apply(&writes).into_iter();
+        for job in group {
+            // A caller that gave up does not want its answer.
+            let _ = job.reply.send(outcomes.by_ref().take(job.writes.len()).collect());
+        }
+    }
+
+    /// One commit for all; if that fails one commit for each, so that nobody gets a neighbour's error.
+    fn apply(&mut self, writes: &[&Write]) -> Vec<Result<Applied>> {
+        match self.transaction(writes) {
+            Ok(outcomes) => outcomes,
+            Err(Failure::Begin(error)) => writes.iter().map(|_| Err(from_sqlite(&error))).collect(),
+            Err(Failure::Within(error)) if writes.len() == 1 => vec![Err(from_sqlite(&error))],
+            Err(Failure::Within(_)) => {
+                writes.iter().flat_map(|write| self.apply(std::slice::from_ref(write))).collect()
+            }
+        }
+    }
+
+    fn transaction(&mut self, writes: &[&Write]) -> Result<Vec<Result<Applied>>, Failure> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(Failure::Begin)?;
+        let mut applier =
+            Applier::begin(&transaction, self.clock.now()).map_err(Failure::Within)?;
+        let outcomes: rusqlite::Result<Vec<_>> =
+            writes.iter().map(|write| applier.apply(write)).collect();
+        let last_sequence = applier.last_sequence();
+        let outcomes = outcomes.map_err(Failure::Within)?;
+        transaction.commit().map_err(Failure::Within)?;
+        if let Some(sequence) = last_sequence {
+            self.wake.committed(sequence as u64);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// What is queued now, up to the most a commit takes, and the job behind it that is no write.
+fn drain(first: WriteJob, queue: &mut mpsc::Receiver<Job>) -> (Vec<WriteJob>, Option<Job>) {
+    let mut count = first.writes.len();
+    let mut group = vec![first];
+    while count < GROUP_MAX {
+        match queue.try_recv() {
+            Ok(Job::Write(job)) => {
+                count += job.writes.len();
+                group.push(job);
+            }
+            Ok(other) => return (group, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (group, None)
+}

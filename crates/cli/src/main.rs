@@ -1,0 +1,17 @@
+//! The binary `syntrix-storage`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use syntrix_storage_cli::{Cli, run};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => {
+            eprintln!("error: the runtime does not start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Bad input.
+
+use crate::Case;
+
+pub(super) static CASES: &[Case] = &[];

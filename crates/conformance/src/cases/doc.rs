@@ -1,0 +1,5 @@
+//! Documents.
+
+use crate::Case;
+
+pub(super) static CASES: &[Case] = &[];

@@ -1,0 +1,5 @@
+//! Preconditions.
+
+use crate::Case;
+
+pub(super) static CASES: &[Case] = &[];

@@ -1,0 +1,83 @@
+//! What the suite needs from whoever runs it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use syntrix_storage_core::{
+    Capabilities, DocumentAdmin, DocumentStore, ManualClock, Result, Retention,
+};
+
+/// Opens stores for the suite.
+#[async_trait]
+pub trait Harness: Send + Sync {
+    /// The backend's name, for the report only.
+    fn name(&self) -> &str;
+
+    /// What the backend claims to offer.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Opens the store in `namespace` (`[a-z0-9_]`, at most 32 characters), which comes into being with that.
+    ///
+    /// Opened again it has the same data: beside the first handle if the backend is
+    /// [`shared`](Capabilities::shared), after the first one was closed if it is [`durable`](Capabilities::durable).
+    /// Nothing runs in the background that purges or trims: the suite does that itself, by its own clock.
+    async fn open(&self, namespace: &str, setup: &Setup) -> Result<Arc<dyn Handle>>;
+
+    /// Removes a namespace and all that is in it. Its handles are closed. Removing what is not there does nothing.
+    async fn remove(&self, namespace: &str) -> Result<()>;
+
+    /// The namespaces that are still there.
+    async fn leftovers(&self) -> Result<Vec<String>>;
+
+    /// A block of the configuration that names this backend, as a flow mapping on one line, for example
+    /// `{kind: mine, size: 3}`. Cases put it into a configuration of their own. It must not be empty.
+    fn config_block(&self) -> String;
+
+    /// Checks a configuration without opening anything and returns its warnings. `environment` is all there is of it.
+    async fn check_config(&self, yaml: &str, environment: &[(&str, &str)]) -> Result<Vec<String>>;
+
+    /// Opens what a configuration says, with data in a fresh folder that the harness removes in the end.
+    async fn open_config(&self, yaml: &str) -> Result<Arc<dyn Handle>>;
+}
+
+/// An open store.
+#[async_trait]
+pub trait Handle: Send + Sync {
+    /// As applications see it.
+    fn documents(&self) -> Arc<dyn DocumentStore>;
+
+    /// As operators see it.
+    fn admin(&self) -> Arc<dyn DocumentAdmin>;
+
+    /// Closes the store and everything under it.
+    async fn close(&self) -> Result<()>;
+}
+
+/// How a case wants its store.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The time of writes, retention and purge.
+    pub clock: ManualClock,
+    /// How long tombstones and changes stay.
+    pub retention: Retention,
+    /// Whether the backend's fast paths are used; the outcome must be the same.
+    pub fast_paths: bool,
+}
+
+impl Setup {
+    /// What a case gets that asks for nothing: a clock at [`Setup::START_MS`], 30 days and 72 hours, fast paths on.
+    pub fn new() -> Self {
+        let clock = ManualClock::starting_at(Self::START_MS);
+        Self { clock, retention: Retention::default(), fast_paths: true }
+    }
+
+    /// Where the clock of every case starts: 2023-11-14, in milliseconds.
+    pub const START_MS: i64 = 1_700_000_000_000;
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}

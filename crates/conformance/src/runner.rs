@@ -1,0 +1,163 @@
+//! Runs cases: each on a store of its own, in its own task, in bounded time.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use syntrix_storage_core::Capabilities;
+
+use crate::case::{Case, Group};
+use crate::cases::cases;
+use crate::check::{CaseResult, Failure};
+use crate::context::Context;
+use crate::harness::Harness;
+use crate::report::{CaseReport, Report, Verdict};
+
+/// A case that is not done by then hangs.
+const CASE_LIMIT: Duration = Duration::from_secs(180);
+
+/// Which cases to run.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Only cases whose id or name contains this text, in any case of letters.
+    pub filter: Option<String>,
+    /// Only these groups; all if empty.
+    pub groups: Vec<Group>,
+    /// How many cases run side by side, at least 1.
+    pub jobs: usize,
+}
+
+impl Default for Selection {
+    /// Everything, two at a time.
+    fn default() -> Self {
+        Self { filter: None, groups: Vec::new(), jobs: 2 }
+    }
+}
+
+impl Selection {
+    /// Everything.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Sets the text that ids or names must contain.
+    #[must_use]
+    pub fn with_filter(mut self, filter: impl Into<String>) -> Self {
+        self.filter = Some(filter.into());
+        self
+    }
+
+    /// Sets the groups.
+    #[must_use]
+    pub fn with_groups(mut self, groups: impl IntoIterator<Item = Group>) -> Self {
+        self.groups = groups.into_iter().collect();
+        self
+    }
+
+    /// Sets how many cases run side by side.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: usize) -> Self {
+        self.jobs = jobs;
+        self
+    }
+
+    pub(crate) fn contains(&self, group: Group, id: &str, name: &str) -> bool {
+        let filter = self.filter.as_ref().map(|filter| filter.to_lowercase());
+        let named = |filter: String| {
+            id.to_lowercase().contains(&filter) || name.to_lowercase().contains(&filter)
+        };
+        (self.groups.is_empty() || self.groups.contains(&group)) && filter.is_none_or(named)
+    }
+}
+
+/// Runs the selected cases and calls `progress` after each, in the order they end. Needs a tokio runtime.
+///
+/// # Cancellation
+///
+/// If the future is dropped, the namespaces of the cases under way stay; [`Harness::leftovers`] lists them.
+pub async fn run(
+    harness: Arc<dyn Harness>,
+    selection: &Selection,
+    mut progress: impl FnMut(&CaseReport) + Send,
+) -> Report {
+    let selected =
+        cases().into_iter().filter(|case| selection.contains(case.group, case.id, case.name));
+    let runs = selected.enumerate().map(|(number, case)| {
+        let harness = Arc::clone(&harness);
+        async move { (number, run_case(harness, case).await) }
+    });
+    let mut running = futures_util::stream::iter(runs).buffer_unordered(selection.jobs.max(1));
+    let mut done = Vec::new();
+    while let Some((number, report)) = running.next().await {
+        progress(&report);
+        done.push((number, report));
+    }
+    done.sort_by_key(|(number, _)| *number);
+    Report::new(harness.name(), done.into_iter().map(|(_, report)| report).collect())
+}
+
+/// Runs one case, with fast paths and without if that makes a difference.
+pub(crate) async fn run_case(harness: Arc<dyn Harness>, case: &'static Case) -> CaseReport {
+    let started = Instant::now();
+    let capabilities = harness.capabilities();
+    let (verdict, reason) = match case.missing(&capabilities) {
+        Some(need) => {
+            let reason = format!("the backend does not offer the capability {}", need.as_str());
+            (Verdict::NotApplicable, Some(reason))
+        }
+        None => match run_modes(harness, case, &capabilities).await {
+            Ok(()) => (Verdict::Passed, None),
+            Err(failure) => (Verdict::Failed, Some(failure.to_string())),
+        },
+    };
+    let (id, name) = (case.id.to_owned(), case.name.to_owned());
+    CaseReport { id, group: case.group, name, verdict, reason, duration: started.elapsed() }
+}
+
+async fn run_modes(
+    harness: Arc<dyn Harness>,
+    case: &'static Case,
+    capabilities: &Capabilities,
+) -> CaseResult {
+    run_once(Arc::clone(&harness), case, true).await?;
+    if case.is_about_writes() && capabilities.replace_live {
+        let slow = run_once(harness, case, false).await;
+        slow.map_err(|failure| failure.prefixed("with fast paths off"))?;
+    }
+    Ok(())
+}
+
+async fn run_once(harness: Arc<dyn Harness>, case: &Case, fast_paths: bool) -> CaseResult {
+    in_context(harness, case.id, fast_paths, case.run).await
+}
+
+/// Opens a store, lets `body` have it, and closes and removes it whatever `body` does, also after a panic.
+pub(crate) async fn in_context<F>(
+    harness: Arc<dyn Harness>,
+    id: &str,
+    fast_paths: bool,
+    body: impl FnOnce(Context) -> F,
+) -> CaseResult
+where
+    F: Future<Output = CaseResult> + Send + 'static,
+{
+    let context = Context::open(harness, id, fast_paths).await?;
+    let mut task = tokio::spawn(body(context.clone()));
+    let outcome = match tokio::time::timeout(CASE_LIMIT, &mut task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Err(Failure::new(format_args!("panicked: {}", panic_text(error)))),
+        Err(_) => {
+            task.abort();
+            Err(Failure::new(format_args!("still not done after {} s", CASE_LIMIT.as_secs())))
+        }
+    };
+    outcome.and(context.clean_up().await)
+}
+
+fn panic_text(error: tokio::task::JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else { return "the task was cancelled".into() };
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,163 @@
+//! Runs the public conformance suite on whatever a configuration names.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use syntrix_storage_conformance::{Handle, Harness, Setup};
+use syntrix_storage_core::{
+    Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, Result,
+};
+use syntrix_storage_registry::Environment;
+use tempfile::TempDir;
+
+use crate::config::StorageConfig;
+use crate::storage::Storage;
+
+/// A [`Harness`] over a configuration, with a namespace per case in the configured servers and never in the configured data.
+///
+/// # Examples
+///
+/// One test per case of the suite, for a backend of your own:
+///
+/// ```no_run
+/// use syntrix_storage::{StorageConfig, StorageHarness, conformance};
+///
+/// conformance::conformance_suite!(StorageHarness::open(StorageConfig::memory()).await.unwrap());
+/// # fn main() {}
+/// ```
+pub struct StorageHarness {
+    config: StorageConfig,
+    kind: String,
+    block: String,
+    capabilities: Capabilities,
+    namespaces: Mutex<BTreeSet<String>>,
+}
+
+impl StorageHarness {
+    /// A harness over what `config` names for the documents.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ConfigInvalid`], [`ErrorKind::Unsupported`] without documents, and what opening a backend says.
+    pub async fn open(config: StorageConfig) -> Result<Self> {
+        let (kind, block) = config.document_block()?;
+        let probe = "capabilities_probe";
+        let config = config.with_namespace(probe).with_maintenance(false);
+        let storage = Storage::from_config(config.clone()).await?;
+        let capabilities = storage.document_admin()?.capabilities();
+        storage.close().await?;
+        config.remove_namespace().await?;
+        Ok(Self { config, kind, block, capabilities, namespaces: Mutex::default() })
+    }
+
+    fn namespaces(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Harness for StorageHarness {
+    fn name(&self) -> &str {
+        &self.kind
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    async fn open(&self, namespace: &str, setup: &Setup) -> Result<Arc<dyn Handle>> {
+        self.namespaces().insert(namespace.to_owned());
+        let config = self
+            .config
+            .clone()
+            .with_namespace(namespace)
+            .with_clock(Arc::new(setup.clock.clone()))
+            .with_retention(setup.retention)
+            .with_fast_paths(setup.fast_paths);
+        OpenHandle::open(config, None).await
+    }
+
+    async fn remove(&self, namespace: &str) -> Result<()> {
+        self.config.clone().with_namespace(namespace).remove_namespace().await?;
+        self.namespaces().remove(namespace);
+        Ok(())
+    }
+
+    async fn leftovers(&self) -> Result<Vec<String>> {
+        Ok(self.namespaces().iter().cloned().collect())
+    }
+
+    fn config_block(&self) -> String {
+        self.block.clone()
+    }
+
+    async fn check_config(&self, yaml: &str, environment: &[(&str, &str)]) -> Result<Vec<String>> {
+        let environment = Arc::new(FixedEnvironment::new(environment));
+        let report = self.config.clone().with_text(yaml).with_environment(environment).check()?;
+        Ok(report.warnings)
+    }
+
+    async fn open_config(&self, yaml: &str) -> Result<Arc<dyn Handle>> {
+        let folder = tempfile::tempdir().map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "open")
+                .with_message("no temporary folder could be made")
+                .with_source(error)
+        })?;
+        let config = self.config.clone().with_text(yaml).with_data_dir(folder.path());
+        OpenHandle::open(config.without_namespace(), Some(folder)).await
+    }
+}
+
+struct OpenHandle {
+    storage: Storage,
+    documents: Arc<dyn DocumentStore>,
+    admin: Arc<dyn DocumentAdmin>,
+    /// Removed with the handle.
+    _folder: Option<TempDir>,
+}
+
+impl OpenHandle {
+    async fn open(config: StorageConfig, folder: Option<TempDir>) -> Result<Arc<dyn Handle>> {
+        let storage = Storage::from_config(config).await?;
+        let (documents, admin) = (storage.documents()?, storage.document_admin()?);
+        Ok(Arc::new(Self { storage, documents, admin, _folder: folder }))
+    }
+}
+
+#[async_trait]
+impl Handle for OpenHandle {
+    fn documents(&self) -> Arc<dyn DocumentStore> {
+        Arc::clone(&self.documents)
+    }
+
+    fn admin(&self) -> Arc<dyn DocumentAdmin> {
+        Arc::clone(&self.admin)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.storage.close().await
+    }
+}
+
+/// The only variables there are.
+#[derive(Debug)]
+struct FixedEnvironment(HashMap<String, String>);
+
+impl FixedEnvironment {
+    fn new(variables: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self(variables.iter().map(owned).collect())
+    }
+}
+
+impl Environment for FixedEnvironment {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
+    }
+
+    fn directory(&self) -> &Path {
+        Path::new(".")
+    }
+}
