@@ -29,7 +29,12 @@ pub async fn run(rounds: usize) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (tasks, gate) in [(1, 1.10), (64, 1.15)] {
         let pairs = pairs(rounds, tasks, &connection, &paths, &store).await?;
-        rows.push(Row::ratio(&format!("get 1 KiB, {tasks} task(s), CPU"), &pairs, OPERATIONS, gate));
+        rows.push(Row::ratio(
+            &format!("get 1 KiB, {tasks} task(s), CPU"),
+            &pairs,
+            OPERATIONS,
+            gate,
+        ));
         if tasks == 1 {
             rows.push(overhead(&pairs));
         }
@@ -40,9 +45,17 @@ pub async fn run(rounds: usize) -> Result<Vec<Row>, Failure> {
 
 fn overhead(pairs: &[Pair]) -> Row {
     let difference = |pair: &Pair| pair.layer.as_secs_f64() - pair.raw.as_secs_f64();
-    let per_call = crate::rounds::median(pairs.iter().map(difference).collect()) * 1e6 / OPERATIONS as f64;
+    let per_call =
+        crate::rounds::median(pairs.iter().map(difference).collect()) * 1e6 / OPERATIONS as f64;
     let none = "–".to_owned();
-    Row::figure("layer overhead per call, CPU", none.clone(), none, per_call, "µs", CALL_OVERHEAD_MAX_US)
+    Row::figure(
+        "layer overhead per call, CPU",
+        none.clone(),
+        none,
+        per_call,
+        "µs",
+        CALL_OVERHEAD_MAX_US,
+    )
 }
 
 async fn pairs(

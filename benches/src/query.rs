@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use syntrix_storage::{
-    Direction, DocumentPath, DocumentStore, Operator, Query, SuggestedField, IndexSuggestion,
+    Direction, DocumentPath, DocumentStore, IndexSuggestion, Operator, Query, SuggestedField,
 };
 
 use crate::Failure;
@@ -106,7 +106,8 @@ fn room(number: usize) -> String {
 fn raw_loop(connection: &Connection, statement: &str, size: usize) -> Result<(), Failure> {
     for number in 0..OPERATIONS {
         let mut statement = connection.prepare_cached(statement)?;
-        let rows = statement.query_map(params!["messages", room(number), (size / 2) as i64], raw::row)?;
+        let rows =
+            statement.query_map(params!["messages", room(number), (size / 2) as i64], raw::row)?;
         black_box(rows.collect::<Result<Vec<_>, _>>()?);
     }
     Ok(())

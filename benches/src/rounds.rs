@@ -66,7 +66,14 @@ impl Row {
     }
 
     /// A figure of its own.
-    pub fn figure(name: &str, raw: String, layer: String, figure: f64, unit: &'static str, gate: f64) -> Self {
+    pub fn figure(
+        name: &str,
+        raw: String,
+        layer: String,
+        figure: f64,
+        unit: &'static str,
+        gate: f64,
+    ) -> Self {
         Self { name: name.into(), raw, layer, figure, unit, gate }
     }
 
@@ -79,6 +86,9 @@ impl fmt::Display for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, raw, layer, figure, unit, gate } = self;
         let reached = if self.reached() { "yes" } else { "NO" };
-        write!(formatter, "| {name} | {raw} | {layer} | {figure:.2} {unit} | ≤ {gate:.2} {unit} | {reached} |")
+        write!(
+            formatter,
+            "| {name} | {raw} | {layer} | {figure:.2} {unit} | ≤ {gate:.2} {unit} | {reached} |"
+        )
     }
 }

@@ -19,13 +19,18 @@ impl Fixture {
         Ok(Self { storage: Storage::from_config(config).await?, folder })
     }
 
-    pub async fn fill(&self, documents: impl Iterator<Item = (DocumentPath, Value)>) -> Result<(), Failure> {
+    pub async fn fill(
+        &self,
+        documents: impl Iterator<Item = (DocumentPath, Value)>,
+    ) -> Result<(), Failure> {
         let store = self.storage.documents()?;
         let mut items: Vec<_> =
             documents.map(|(path, data)| BulkItem::Create { path, data }).collect();
         while !items.is_empty() {
             let rest = items.split_off(items.len().min(1000));
-            for result in store.bulk(std::mem::replace(&mut items, rest), Default::default()).await? {
+            for result in
+                store.bulk(std::mem::replace(&mut items, rest), Default::default()).await?
+            {
                 result?;
             }
         }

@@ -57,7 +57,8 @@ impl DocumentAdmin for DocumentEngine {
 impl DocumentEngine {
     async fn purge_once(&self, limit: usize) -> Result<PurgeReport> {
         let now = self.options.clock.now();
-        let report = self.backend.purge(now.saturating_sub(self.retention.soft_delete()), limit).await?;
+        let report =
+            self.backend.purge(now.saturating_sub(self.retention.soft_delete()), limit).await?;
         self.backend.trim_feed(now.saturating_sub(self.retention.watch()), limit).await?;
         Ok(report)
     }

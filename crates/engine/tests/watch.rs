@@ -7,14 +7,16 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 use syntrix_storage_core::backend::OpenContext;
 use syntrix_storage_core::{
-    BulkItem, CollectionPath, DocumentPath, DocumentStore, ErrorKind, Event, Location, SettingsNode, SettingsValue, WatchOptions,
-    WatchStart, WatchStream,
+    BulkItem, CollectionPath, DocumentPath, DocumentStore, ErrorKind, Event, Location,
+    SettingsNode, SettingsValue, WatchOptions, WatchStart, WatchStream,
 };
 use syntrix_storage_engine::{DocumentEngine, EngineOptions};
 
 async fn engine() -> DocumentEngine {
     let factory = syntrix_storage_memory::factory();
-    let provider = factory.configure(&SettingsNode::new(SettingsValue::Map(Vec::new()), Location::default())).unwrap();
+    let provider = factory
+        .configure(&SettingsNode::new(SettingsValue::Map(Vec::new()), Location::default()))
+        .unwrap();
     let backend = provider.open(&OpenContext::new(".")).await.unwrap();
     DocumentEngine::start(backend.documents().unwrap(), EngineOptions::default())
 }
@@ -65,7 +67,8 @@ async fn a_reader_behind_the_ring_gets_everything_from_history() {
 async fn a_quiet_topic_is_not_pushed_out_by_a_busy_one() {
     let store = engine().await;
     let quiet = CollectionPath::parse("quiet").unwrap();
-    let mut stream = store.watch(Some(&quiet), WatchStart::Now, WatchOptions::default()).await.unwrap();
+    let mut stream =
+        store.watch(Some(&quiet), WatchStart::Now, WatchOptions::default()).await.unwrap();
     create_many(&store, "busy", 70_000).await;
     create_many(&store, "quiet", 3).await;
     expect_numbers(&mut stream, 3).await;

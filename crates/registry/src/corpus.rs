@@ -62,7 +62,7 @@ pub(crate) fn accepted() -> Vec<String> {
     texts.extend(
         [
             "dsn: x",
-            "dsn: ${DSN}",
+            "dsn: \"${DSN}\"",
             "dsn: \"postgres://u:${PASSWORD}@h/db\"",
             "dsn: {file: secret}",
             "dsn: x, poolConnectionsMax: 10, acquireTimeout: 250ms, tls: true",
@@ -179,7 +179,7 @@ pub(crate) fn refused_by_parser_only() -> Vec<String> {
         "storage: {user: {backend: memory}}\n".into(),
         "storage: {user: {backend: memory, memory: {}, sqlite: {path: ../x}}}\n".into(),
         "storage: {user: {backend: memory, memory: {}, memory: {}}}\n".into(),
-        postgres("dsn: ${MISSING}"),
+        postgres("dsn: \"${MISSING}\""),
         postgres("dsn: {file: missing}"),
         postgres("dsn: x, poolConnectionsMax: \"${DSN}\""),
     ];

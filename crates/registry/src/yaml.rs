@@ -26,7 +26,18 @@ pub(crate) fn parse(text: &str) -> Result<SettingsNode, Finding> {
         return Err(Finding::new(Location::default(), message));
     }
     let node: Result<Node, Error> = serde_saphyr::from_str_with_options(text, options());
-    node.map(|node| node.0).map_err(|error| finding(error.without_snippet()))
+    node.map(|node| node.0).map_err(|error| explain(finding(error.without_snippet()), text))
+}
+
+/// A fault of syntax in a line with `${` is probably a plain reference in flow style, where its braces are syntax.
+fn explain(finding: Finding, text: &str) -> Finding {
+    let index = usize::try_from(finding.location.line).unwrap_or(0).wrapping_sub(1);
+    match text.lines().nth(index) {
+        Some(line) if finding.message == SYNTAX && line.contains("${") => {
+            finding.with_remedy("between { } or [ ] a reference needs quotes: \"${NAME}\"")
+        }
+        _ => finding,
+    }
 }
 
 fn options() -> Options {
@@ -85,10 +96,13 @@ fn finding(error: &Error) -> Finding {
         }
         Error::Message { msg, .. } if msg == NUMBER_TOO_LARGE => NUMBER_TOO_LARGE.into(),
         Error::AliasError { error, .. } => return finding(error),
-        _ => "this is not valid YAML (indentation, a missing quote or an unclosed bracket?)".into(),
+        _ => SYNTAX.into(),
     };
     Finding::new(error.location().map(location).unwrap_or_default(), message)
 }
+
+const SYNTAX: &str =
+    "this is not valid YAML (indentation, a missing quote or an unclosed bracket?)";
 
 const NUMBER_TOO_LARGE: &str = "the number is too large; text belongs in quotes";
 

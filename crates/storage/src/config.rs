@@ -6,13 +6,10 @@ use std::sync::Arc;
 use syntrix_storage_core::backend::{
     BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
 };
-use syntrix_storage_core::{
-    Clock, Error, ErrorKind, Result, Retention, SettingsNode, SystemClock,
-};
+use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention, SettingsNode, SystemClock};
 use syntrix_storage_engine::{DocumentEngine, EngineOptions};
 use syntrix_storage_registry::{
-    ConfiguredBlock, Environment, Factories, ProcessEnvironment, StoragePlan, StorePlan,
-    Strategy,
+    ConfiguredBlock, Environment, Factories, ProcessEnvironment, StoragePlan, StorePlan, Strategy,
 };
 use syntrix_storage_routing::DocumentRoute;
 
@@ -106,7 +103,8 @@ impl StorageConfig {
         })?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let environment = ProcessEnvironment::new(directory.unwrap_or(Path::new(".")));
-        Ok(Self::from_yaml(text, path.display().to_string()).with_environment(Arc::new(environment)))
+        Ok(Self::from_yaml(text, path.display().to_string())
+            .with_environment(Arc::new(environment)))
     }
 
     /// Sets the folder that relative paths of the configuration start in. Default: the current one.
@@ -171,7 +169,9 @@ impl StorageConfig {
     ///
     /// [`ErrorKind::ConfigInvalid`] with all faults found, each with file, line, column, excerpt and remedy.
     pub fn check(&self) -> Result<ConfigReport> {
-        Ok(ConfigReport { warnings: self.plan()?.warnings.iter().map(ToString::to_string).collect() })
+        Ok(ConfigReport {
+            warnings: self.plan()?.warnings.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// JSON Schema of the file, from the types that parse it and every registered backend's.
@@ -209,7 +209,8 @@ impl StorageConfig {
     #[cfg(feature = "conformance")]
     pub(crate) fn document_block(&self) -> Result<(String, String)> {
         let plan = self.plan()?;
-        let store = plan.documents.as_ref().ok_or_else(|| crate::storage::absent(StoreKind::Documents))?;
+        let store =
+            plan.documents.as_ref().ok_or_else(|| crate::storage::absent(StoreKind::Documents))?;
         let kind = primary(store)?.kind;
         Ok((kind.to_owned(), format!("{{kind: {kind}}}")))
     }

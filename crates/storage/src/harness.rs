@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use syntrix_storage_conformance::{Handle, Harness, Setup};
-use syntrix_storage_core::{
-    Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, Result,
-};
+use syntrix_storage_core::{Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, Result};
 use syntrix_storage_registry::Environment;
 use tempfile::TempDir;
 

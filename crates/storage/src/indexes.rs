@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use syntrix_storage_core::{
-    DocumentAdmin, IndexDefinition, IndexStatus, IndexSuggestion, Result,
-};
+use syntrix_storage_core::{DocumentAdmin, IndexDefinition, IndexStatus, IndexSuggestion, Result};
 
 /// The composite indexes of a document store.
 ///

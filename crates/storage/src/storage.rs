@@ -191,7 +191,10 @@ impl Storage {
 
 impl fmt::Debug for Storage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Storage").field("documents", &self.0.documents).finish_non_exhaustive()
+        formatter
+            .debug_struct("Storage")
+            .field("documents", &self.0.documents)
+            .finish_non_exhaustive()
     }
 }
 

@@ -190,12 +190,12 @@ fn a_name_without_block_is_refused() {
 #[test]
 fn secrets_come_from_environment_and_files_and_do_not_print() {
     for reference in
-        ["dsn: ${DSN}", "dsn: \"x${PASSWORD}y\"", "dsn: {file: secret}", "dsn: canary-hunter2"]
+        ["dsn: \"${DSN}\"", "dsn: \"x${PASSWORD}y\"", "dsn: {file: secret}", "dsn: canary-hunter2"]
     {
         let plan = plan(&postgres(reference));
         assert!(!format!("{plan:?}").contains(CANARY));
     }
-    let (key, line, column, message) = fault(&postgres("dsn: ${MISSING}"));
+    let (key, line, column, message) = fault(&postgres("dsn: \"${MISSING}\""));
     assert_eq!((key.as_str(), line, column), ("storage.document.pg.dsn", 4, 15));
     assert_eq!(message, "the environment variable `MISSING` is not set");
 }
@@ -296,6 +296,15 @@ fn the_error_of_core_carries_the_report_and_the_first_place() {
         (Some("storage.document.pg.dns"), Some("4"))
     );
     assert_eq!(error.message(), Some(report.as_str()));
+}
+
+#[test]
+fn a_reference_that_flow_style_tears_apart_is_explained() {
+    let faults = faults(&postgres("dsn: ${DSN}"));
+    assert_eq!(
+        faults[0].remedy(),
+        Some("between { } or [ ] a reference needs quotes: \"${NAME}\"")
+    );
 }
 
 #[test]
