@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::Failure;
@@ -16,6 +17,8 @@ pub fn open(folder: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "mmap_size", 256 << 20)?;
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     connection.pragma_update(None, "secure_delete", true)?;
+    // Without it a statement over an expression is planned again for each new parameter: three times the cost.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 

@@ -58,8 +58,8 @@ impl DocumentBackend for Documents {
         if let Some(reader) = self.store.readers.try_lock() {
             return reads::get(reader.connection()?, path);
         }
-        let path = path.clone();
-        self.store.readers.short(move |connection| reads::get(connection, &path)).await
+        // Boxed, so that the future of the usual way is small.
+        Box::pin(self.get_elsewhere(path.clone())).await
     }
 
     async fn get_many(
@@ -178,6 +178,10 @@ impl DocumentBackend for Documents {
 }
 
 impl Documents {
+    async fn get_elsewhere(&self, path: DocumentPath) -> Result<Option<Document>> {
+        self.store.readers.short(move |connection| reads::get(connection, &path)).await
+    }
+
     /// Whether a page has few changes: a watcher that keeps up reads one or two at a time.
     fn is_short_feed(&self, from: &Feed, limit: usize) -> bool {
         let pending = match from {

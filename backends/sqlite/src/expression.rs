@@ -7,6 +7,9 @@ use syntrix_storage_core::{
     CollectionPattern, Direction, Field, IndexDefinition, PatternSegment, ScalarType, SystemField,
 };
 
+/// Room for a path of a few short keys.
+const PATH_BYTES_EXPECTED: usize = 64;
+
 /// A field as an SQL expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Expression {
@@ -24,12 +27,14 @@ impl Expression {
                 Self::Column { name, scalar_type }
             }
             Field::Data(path) => {
-                let mut text = String::from("$");
+                let mut literal = String::with_capacity(PATH_BYTES_EXPECTED);
+                literal.push_str("'$");
                 for key in path.keys() {
-                    text.push('.');
-                    text.push_str(&json_string(key));
+                    literal.push('.');
+                    push_doubled(&mut literal, &json_string(key));
                 }
-                Self::Data { path: sql_string(&text) }
+                literal.push('\'');
+                Self::Data { path: literal }
             }
         }
     }
@@ -137,8 +142,9 @@ pub(crate) fn push_glob(sql: &mut String, pattern: &CollectionPattern) {
             }
         }
     }
-    sql.push_str("collection GLOB ");
-    sql.push_str(&sql_string(&glob));
+    sql.push_str("collection GLOB '");
+    push_doubled(sql, &glob);
+    sql.push('\'');
 }
 
 fn push_glob_escaped(glob: &mut String, text: &str) {
@@ -155,8 +161,12 @@ pub(crate) fn json_string(key: &str) -> String {
     serde_json::Value::from(key).to_string()
 }
 
-fn sql_string(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+/// The inside of an SQL string literal.
+fn push_doubled(sql: &mut String, text: &str) {
+    for (position, part) in text.split('\'').enumerate() {
+        sql.push_str(if position > 0 { "''" } else { "" });
+        sql.push_str(part);
+    }
 }
 
 pub(crate) fn identifier(name: &str) -> String {

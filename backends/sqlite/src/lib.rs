@@ -14,6 +14,8 @@ mod error;
 mod expression;
 mod indexes;
 mod maintenance;
+#[cfg(test)]
+mod plans;
 mod provider;
 mod readers;
 mod reads;

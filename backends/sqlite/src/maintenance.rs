@@ -10,7 +10,7 @@ use crate::error::from_sqlite;
 use crate::schema;
 use crate::settings::Synchronous;
 
-const PURGE: &str = "DELETE FROM documents WHERE rowid IN \
+pub(crate) const PURGE: &str = "DELETE FROM documents WHERE rowid IN \
     (SELECT rowid FROM documents WHERE deleted = 1 AND updated_at < ?1 ORDER BY updated_at LIMIT ?2)";
 const MORE: &str = "SELECT EXISTS (SELECT 1 FROM documents WHERE deleted = 1 AND updated_at < ?1)";
 /// Numbers in the log have no gaps, so the log's length needs no count.

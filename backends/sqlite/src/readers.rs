@@ -4,7 +4,6 @@
 //! is free. Long ones run on blocking threads and never on the first connection, so that a short read that finds nothing free
 //! waits for another short one at most.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
@@ -42,10 +41,8 @@ impl Readers {
         if !self.inline {
             return None;
         }
-        let start = preferred_slot();
-        (0..self.slots.len())
-            .find_map(|offset| try_lock(&self.slots[(start + offset) % self.slots.len()]))
-            .map(Reader)
+        let (before, from) = self.slots.split_at(preferred_slot(self.slots.len()));
+        from.iter().chain(before).find_map(try_lock).map(Reader)
     }
 
     /// Runs a short read on a blocking thread.
@@ -136,18 +133,12 @@ fn late() -> Error {
 }
 
 /// Threads begin at different slots, so that each mostly finds its own one free and warm.
-fn preferred_slot() -> usize {
+fn preferred_slot(slots: usize) -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static SLOT: Cell<Option<usize>> = const { Cell::new(None) };
+        static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
     }
-    SLOT.with(|slot| {
-        slot.get().unwrap_or_else(|| {
-            let number = THREADS.fetch_add(1, Ordering::Relaxed);
-            slot.set(Some(number));
-            number
-        })
-    })
+    NUMBER.with(|number| number % slots)
 }
 
 fn try_lock(slot: &Slot) -> Option<SlotGuard<'_>> {
@@ -166,7 +157,7 @@ fn lock(slot: &Slot) -> SlotGuard<'_> {
 fn lock_long(slots: &[Slot]) -> SlotGuard<'_> {
     let candidates = if slots.len() > 1 { &slots[1..] } else { slots };
     let free = candidates.iter().find_map(try_lock);
-    free.unwrap_or_else(|| lock(&candidates[preferred_slot() % candidates.len()]))
+    free.unwrap_or_else(|| lock(&candidates[preferred_slot(candidates.len())]))
 }
 
 /// One view of the data for several statements. Ends with the value: a view kept open keeps the log from shrinking.

@@ -14,6 +14,8 @@ use crate::watch;
 
 /// Most documents in a page of a scan.
 const SCAN_MAX: usize = 1000;
+/// Room made for the rows of a page beforehand.
+const ROWS_EXPECTED: usize = 128;
 /// Kept short: the statement cache hashes the text on every read.
 const GET: &str =
     "SELECT fullpath,version,created_at,updated_at,deleted,data FROM documents WHERE id=?1";
@@ -62,7 +64,7 @@ fn run_all(
     plan: &QueryPlan,
     selects: &[Select<'_>],
 ) -> Result<Vec<Document>> {
-    let mut documents = Vec::new();
+    let mut documents = Vec::with_capacity(plan.rows_max().min(ROWS_EXPECTED));
     for select in selects {
         if documents.len() >= plan.rows_max() {
             break;
@@ -122,7 +124,7 @@ fn path_range(collection: Option<&CollectionPath>) -> (String, Option<String>) {
     }
 }
 
-fn scan_sql(request: &ScanRequest) -> String {
+pub(crate) fn scan_sql(request: &ScanRequest) -> String {
     let mut sql = format!("SELECT {COLUMNS} FROM documents WHERE fullpath > ?1");
     sql.push_str(if request.collection.is_some() {
         " AND fullpath < ?2"

@@ -19,6 +19,7 @@ pub(crate) fn document(row: &Row<'_>) -> Result<Document> {
 }
 
 /// The path in a key column and the column behind it.
+#[inline]
 pub(crate) fn path(row: &Row<'_>, column: usize) -> Result<DocumentPath> {
     let ValueRef::Blob(key) = value(row, column)? else { return Err(damaged()) };
     let key = key.try_into().map_err(|_| damaged())?;
@@ -26,6 +27,7 @@ pub(crate) fn path(row: &Row<'_>, column: usize) -> Result<DocumentPath> {
 }
 
 /// Version, times and tombstone mark in four columns.
+#[inline]
 pub(crate) fn metadata(row: &Row<'_>, column: usize) -> Result<Metadata> {
     Ok(Metadata {
         version: Version::new(integer(row, column)?),
@@ -35,10 +37,12 @@ pub(crate) fn metadata(row: &Row<'_>, column: usize) -> Result<Metadata> {
     })
 }
 
+#[inline]
 pub(crate) fn body(row: &Row<'_>, column: usize) -> Result<Body> {
     text(row, column).map(Body::from_canonical)
 }
 
+#[inline]
 pub(crate) fn integer(row: &Row<'_>, column: usize) -> Result<i64> {
     match value(row, column)? {
         ValueRef::Integer(integer) => Ok(integer),
@@ -46,10 +50,12 @@ pub(crate) fn integer(row: &Row<'_>, column: usize) -> Result<i64> {
     }
 }
 
+#[inline]
 pub(crate) fn text<'row>(row: &'row Row<'_>, column: usize) -> Result<&'row str> {
     value(row, column)?.as_str().map_err(|_| damaged())
 }
 
+#[inline]
 pub(crate) fn value<'row>(row: &'row Row<'_>, column: usize) -> Result<ValueRef<'row>> {
     row.get_ref(column).map_err(|error| from_sqlite(&error))
 }

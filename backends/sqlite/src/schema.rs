@@ -163,3 +163,51 @@ pub(crate) fn token_seal(connection: &Connection) -> rusqlite::Result<TokenSeal>
         Ok(TokenSeal::new(TOKEN_KIND, row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(connection: &Connection) -> i64 {
+        Identity::read(connection).expect("identity").version
+    }
+
+    #[test]
+    fn an_empty_file_is_brought_to_the_current_version_once() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        migrate(&mut connection).expect("migrate");
+        assert_eq!(version(&connection), version_current());
+        let position = syntrix_storage_core::Position::default();
+        let token = |connection: &Connection| {
+            let seal = token_seal(connection).expect("seal");
+            seal.seal(&position, Default::default()).as_str().to_owned()
+        };
+        let first = token(&connection);
+        migrate(&mut connection).expect("migrate again");
+        assert_eq!(token(&connection), first, "the store keeps its identity");
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_file_as_it_was() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        // In the way of the second statement of the first step.
+        connection.execute_batch("CREATE TABLE changes (x)").expect("sql");
+        connection.pragma_update(None, "application_id", APPLICATION_ID).expect("pragma");
+        migrate(&mut connection).expect_err("migrated");
+        let identity = Identity::read(&connection).expect("identity");
+        assert_eq!((identity.version, identity.tables), (0, 1));
+    }
+
+    #[test]
+    fn identities_are_told_apart() {
+        let check = |application_id, version, tables| {
+            let kind = Identity { application_id, version, tables }.check().err();
+            kind.map(|error| error.kind())
+        };
+        assert_eq!(check(0, 0, 0), None);
+        assert_eq!(check(APPLICATION_ID, version_current(), 9), None);
+        assert_eq!(check(0, 0, 1), Some(ErrorKind::ConfigInvalid));
+        assert_eq!(check(7, 0, 0), Some(ErrorKind::ConfigInvalid));
+        assert_eq!(check(APPLICATION_ID, version_current() + 1, 9), Some(ErrorKind::Unsupported));
+    }
+}

@@ -8,6 +8,9 @@ use syntrix_storage_core::{
 use crate::expression::{Expression, direction, push_glob};
 use crate::row::COLUMNS;
 
+/// Room for a query of two fields: the type of each is a long expression.
+const SQL_BYTES_EXPECTED: usize = 2048;
+
 /// One statement with its values. The limit is bound behind them when it runs.
 #[derive(Debug)]
 pub(crate) struct Select<'plan> {
@@ -131,7 +134,10 @@ fn select<'plan>(
     terms: &[Term],
     range: Option<(&'plan Place, Range)>,
 ) -> Select<'plan> {
-    let mut select = Select { sql: String::with_capacity(1024), parameters: Vec::new() };
+    let mut select = Select {
+        sql: String::with_capacity(SQL_BYTES_EXPECTED),
+        parameters: Vec::with_capacity(8),
+    };
     push_source(&mut select, plan);
     for filter in plan.filters() {
         select.and();

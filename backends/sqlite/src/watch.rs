@@ -15,7 +15,7 @@ const FLOOR: &str = "SELECT floor_seq, floor_nonce, floor_at FROM metadata";
 const ANCHOR: &str = "SELECT nonce FROM changes WHERE seq = ?1";
 const OLDEST: &str = "SELECT committed_at FROM changes ORDER BY seq LIMIT 1";
 const NEWEST: &str = "SELECT seq, nonce, committed_at FROM changes ORDER BY seq DESC LIMIT 1";
-const PAGE: &str = "SELECT id,fullpath,version,created_at,updated_at,deleted,data,event,seq,nonce,committed_at,\
+pub(crate) const PAGE: &str = "SELECT id,fullpath,version,created_at,updated_at,deleted,data,event,seq,nonce,committed_at,\
     before_version,before_created_at,before_updated_at,before_data \
     FROM changes WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
 /// Commit times never decrease along the log, so what is too old is a prefix.

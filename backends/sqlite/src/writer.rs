@@ -201,3 +201,145 @@ fn drain(first: WriteJob, queue: &mut mpsc::Receiver<Job>) -> (Vec<WriteJob>, Op
     }
     (group, None)
 }
+
+#[cfg(test)]
+mod tests {
+    use syntrix_storage_core::{Body, Document, DocumentPath, SystemClock, Timestamp};
+
+    use super::*;
+    use crate::settings::Settings;
+    use crate::{connect, reads, schema};
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        writer: Writer,
+    }
+
+    /// A store whose file may grow by `pages` only: a full disk that does not need one.
+    fn limited(pages: i64) -> Fixture {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = connect::prepare_file(&folder.path().join("storage.db")).expect("file");
+        let settings = Settings::default();
+        let mut connection = connect::open_writer(&file, &settings).expect("open");
+        schema::migrate(&mut connection).expect("schema");
+        let used: i64 =
+            connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("pages");
+        connection
+            .pragma_update_and_check(None, "max_page_count", used + pages, |_| Ok(()))
+            .expect("limit");
+        let wake = connect::open_reader(&file, &settings).and_then(Wake::new).expect("wake");
+        let writer = Writer::start(connection, Arc::new(SystemClock), Arc::new(wake));
+        Fixture { folder, writer: writer.expect("writer") }
+    }
+
+    fn insert(id: &str, bytes: usize) -> Write {
+        let path = DocumentPath::parse(&format!("c/{id}")).expect("path");
+        let body = Body::from_canonical(format!(r#"{{"t":"{}"}}"#, "x".repeat(bytes)));
+        Write::Insert(Document::first(path, Timestamp::from_milliseconds(1), body))
+    }
+
+    fn kinds(outcomes: &[Result<Applied>]) -> Vec<Option<ErrorKind>> {
+        outcomes.iter().map(|outcome| outcome.as_ref().err().map(Error::kind)).collect()
+    }
+
+    fn open(fixture: &Fixture) -> Connection {
+        let file = fixture.folder.path().join("storage.db");
+        connect::open_reader(&file, &Settings::default()).expect("open")
+    }
+
+    fn count(connection: &Connection, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        connection.query_row(&sql, [], |row| row.get(0)).expect("count")
+    }
+
+    #[tokio::test]
+    async fn a_write_that_does_not_fit_fails_alone_and_its_neighbours_in_the_commit_do_not() {
+        let fixture = limited(40);
+        let writes = vec![insert("a", 100), insert("huge", 900_000), insert("b", 100)];
+        let outcomes = fixture.writer.write(writes, None).await;
+        assert_eq!(kinds(&outcomes), [None, Some(ErrorKind::Unavailable), None]);
+        let retry = outcomes[1].as_ref().map_err(Error::retry).err();
+        assert_eq!(retry, Some(Retry::Safe));
+        let connection = open(&fixture);
+        assert_eq!((count(&connection, "documents"), count(&connection, "changes")), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_writes_and_leaves_a_sound_file() {
+        let fixture = limited(20);
+        let mut stored = 0;
+        loop {
+            let write = insert(&format!("d{stored}"), 3000);
+            let outcome = fixture.writer.write(vec![write], None).await.remove(0);
+            match outcome {
+                Ok(_) => stored += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+                    break;
+                }
+            }
+        }
+        let connection = open(&fixture);
+        assert_eq!(
+            (count(&connection, "documents"), count(&connection, "changes")),
+            (stored, stored)
+        );
+        let sound: String = connection
+            .pragma_query_value(None, "integrity_check", |row| row.get(0))
+            .expect("check");
+        assert_eq!(sound, "ok");
+        let path = DocumentPath::parse("c/d0").expect("path");
+        assert!(reads::get(&connection, &path).expect("read").is_some());
+    }
+
+    #[tokio::test]
+    async fn writes_that_queue_up_share_commits() {
+        let fixture = limited(100_000);
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let block = fixture.writer.run(move |_| {
+            // The thread stands here until everything is queued.
+            let _ = wait.recv();
+            Ok(())
+        });
+        let writes: Vec<_> = (0..100)
+            .map(|n| fixture.writer.write(vec![insert(&format!("d{n}"), 10)], None))
+            .collect();
+        let mut writes: Vec<_> = writes.into_iter().map(Box::pin).collect();
+        let mut block = Box::pin(block);
+        assert!(poll_once(&mut block).await.is_none());
+        for write in &mut writes {
+            assert!(poll_once(write).await.is_none());
+        }
+        let poll = open(&fixture);
+        let version = |connection: &Connection| -> i64 {
+            connection.pragma_query_value(None, "data_version", |row| row.get(0)).expect("version")
+        };
+        let before = version(&poll);
+        go.send(()).expect("thread");
+        block.await.expect("block");
+        for write in writes {
+            assert!(write.await.iter().all(Result::is_ok));
+        }
+        assert_eq!(version(&poll), before + 1, "one commit");
+        assert_eq!(count(&poll, "changes"), 100);
+    }
+
+    async fn poll_once<T>(future: &mut std::pin::Pin<Box<impl Future<Output = T>>>) -> Option<T> {
+        std::future::poll_fn(|context| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_closed_writer_refuses_writes_and_tasks() {
+        let fixture = limited(100);
+        fixture.writer.close().await.expect("close");
+        fixture.writer.close().await.expect("close again");
+        let outcomes = fixture.writer.write(vec![insert("a", 1), insert("b", 1)], None).await;
+        assert_eq!(kinds(&outcomes), [Some(ErrorKind::Closed); 2]);
+        let task = fixture.writer.run(|_| Ok(())).await;
+        assert_eq!(task.expect_err("ran").kind(), ErrorKind::Closed);
+    }
+}

@@ -1,6 +1,6 @@
 //! `FIELD OP JSON` and `FIELD[:desc]` as they are typed.
 
-use syntrix_storage::{CollectionPath, Cursor, Direction, Filter, Operator, OrderBy, Query};
+use syntrix_storage::{CollectionPath, Direction, Filter, Operator, Query};
 
 use crate::failure::Failure;
 use crate::json::{self, JsonFault};
@@ -41,18 +41,11 @@ impl QueryArgs {
         }
         for order in &self.order_by {
             let (field, direction) = split_order(order);
-            // The builder takes text only, so the field is parsed there.
-            query = query
-                .order_by(field, direction)
-                .map_err(|error| error.in_operation("query"))?;
+            query =
+                query.order_by(field, direction).map_err(|error| error.in_operation("query"))?;
         }
         Ok(query)
     }
-}
-
-/// A query's cursor as typed.
-pub(crate) fn cursor(text: &str) -> Cursor {
-    Cursor::from_text(text)
 }
 
 /// Conditions of a write.
@@ -67,11 +60,7 @@ pub(crate) fn preconditions(
 ///
 /// A field may have blanks, and operators may be part of its name, so the operator is the first one that is followed by
 /// JSON.
-fn parse_condition(
-    text: &str,
-    option: &str,
-    operation: &'static str,
-) -> Result<Filter, Failure> {
+fn parse_condition(text: &str, option: &str, operation: &'static str) -> Result<Filter, Failure> {
     let mut fault = None;
     for (field, operator, operand) in splits(text) {
         match json::parse(operand) {
@@ -85,12 +74,7 @@ fn parse_condition(
     Err(refusal(text, option, operation, fault))
 }
 
-fn refusal(
-    text: &str,
-    option: &str,
-    operation: &'static str,
-    fault: Option<JsonFault>,
-) -> Failure {
+fn refusal(text: &str, option: &str, operation: &'static str, fault: Option<JsonFault>) -> Failure {
     match fault {
         Some(JsonFault::Integer) => {
             Failure::Store(json::integer_too_large().in_operation(operation))
@@ -143,13 +127,6 @@ fn split_order(text: &str) -> (&str, Direction) {
     (text.strip_suffix(":asc").unwrap_or(text), Direction::Ascending)
 }
 
-/// An order as typed, for commands that need no query.
-#[cfg(test)]
-fn order(text: &str) -> syntrix_storage::Result<OrderBy> {
-    let (field, direction) = split_order(text);
-    OrderBy::new(field, direction)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,9 +172,9 @@ mod tests {
 
     #[test]
     fn an_order_may_name_its_direction() {
-        let direction = |text| order(text).expect(text).direction();
-        assert_eq!(direction("ts:desc"), Direction::Descending);
-        assert_eq!(direction("ts:asc"), Direction::Ascending);
-        assert_eq!(order("`odd:desc`").expect("quoted").field().to_string(), "odd:desc");
+        assert_eq!(split_order("ts"), ("ts", Direction::Ascending));
+        assert_eq!(split_order("ts:asc"), ("ts", Direction::Ascending));
+        assert_eq!(split_order("ts:desc"), ("ts", Direction::Descending));
+        assert_eq!(split_order("`odd:desc`"), ("`odd:desc`", Direction::Ascending));
     }
 }

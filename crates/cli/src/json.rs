@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn integers_that_would_be_rounded_are_refused() {
-        for text in ["18446744073709551616", "-9223372036854775809", r#"{"a":[9223372036854775808]}"#]
+        for text in
+            ["18446744073709551616", "-9223372036854775809", r#"{"a":[9223372036854775808]}"#]
         {
             assert!(matches!(parse(text), Err(JsonFault::Integer)), "{text}");
         }
@@ -105,7 +106,9 @@ mod tests {
 
     #[test]
     fn the_edges_of_i64_and_doubles_of_any_size_are_taken() {
-        for text in ["9223372036854775807", "-9223372036854775808", "1e300", "18446744073709551616.0"] {
+        for text in
+            ["9223372036854775807", "-9223372036854775808", "1e300", "18446744073709551616.0"]
+        {
             assert!(parse(text).is_ok(), "{text}");
         }
     }

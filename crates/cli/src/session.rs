@@ -21,9 +21,7 @@ impl Session {
     /// What is configured: the file, or the embedded store in the data directory.
     pub(crate) fn config(&self) -> Result<StorageConfig, Failure> {
         match &self.global.config {
-            Some(file) => {
-                Ok(StorageConfig::from_file(file)?.with_data_dir(self.global.data_dir()))
-            }
+            Some(file) => Ok(StorageConfig::from_file(file)?.with_data_dir(self.global.data_dir())),
             None => Ok(StorageConfig::embedded(self.global.data_dir())),
         }
     }

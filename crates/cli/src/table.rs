@@ -14,7 +14,7 @@ const LAST: [&str; 4] = ["version", "createdAt", "updatedAt", "deleted"];
 /// A table with these columns and no rows yet.
 pub(crate) fn with_columns(columns: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(columns.to_vec());
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(columns.to_vec());
     table
 }
 

@@ -116,6 +116,23 @@ impl Context {
         Ok(handle)
     }
 
+    /// As [`Context::second_handle`], with another retention. The first handle keeps its own.
+    pub async fn second_handle_with_retention(
+        &self,
+        retention: Retention,
+    ) -> CaseResult<Arc<dyn Handle>> {
+        let setup = Setup { retention, ..self.state().setup.clone() };
+        let handle = self.0.harness.open(&self.0.namespace, &setup).await?;
+        self.keep(&handle);
+        Ok(handle)
+    }
+
+    /// A second handle that is not closed when the case is over, so that the case can drop it.
+    pub async fn stray_handle(&self) -> CaseResult<Arc<dyn Handle>> {
+        let setup = self.state().setup.clone();
+        Ok(self.0.harness.open(&self.0.namespace, &setup).await?)
+    }
+
     /// Another store, in a namespace of its own.
     pub async fn other_store(&self) -> CaseResult<Arc<dyn Handle>> {
         let namespace = fresh_namespace("other");

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::poll_immediate;
 use syntrix_storage_core::{
-    Error, ErrorKind, Event, EventType, ResumeToken, Version, WatchItem, WatchOptions, WatchStream,
+    Error, ErrorKind, Event, EventType, Result, ResumeToken, Version, WatchItem, WatchOptions,
+    WatchStream,
 };
 
 use crate::check::{CaseResult, Failure, expect_kind};
@@ -51,6 +53,18 @@ impl Watcher {
         }
     }
 
+    /// The next event, or the error that ends the stream; bookmarks before it are skipped.
+    pub async fn event_or_error(&mut self) -> CaseResult<Result<Event>> {
+        loop {
+            match within_limit(ITEM_LIMIT, self.stream.next()).await? {
+                Some(Ok(WatchItem::Event(event))) => return Ok(Ok(event)),
+                Some(Ok(WatchItem::Bookmark { .. })) => {}
+                Some(Err(error)) => return Ok(Err(error)),
+                None => return Err(Failure::new("the stream ended without an error")),
+            }
+        }
+    }
+
     /// The next `count` events.
     pub async fn events(&mut self, count: usize) -> CaseResult<Vec<Event>> {
         let mut events = Vec::with_capacity(count);
@@ -81,6 +95,15 @@ impl Watcher {
         self.bookmark().await?;
         self.bookmark().await?;
         Ok(())
+    }
+
+    /// Asks for the next item and gives up at once if it is not there yet: what a cancelled wait looks like to the stream.
+    pub async fn cancelled_event(&mut self) -> CaseResult<Option<Event>> {
+        match poll_immediate(self.stream.next()).await {
+            None => Ok(None),
+            Some(Some(item)) => Ok(item?.into_event()),
+            Some(None) => Err(Failure::new("the stream ended without an error")),
+        }
     }
 
     /// Everything up to the end of the stream, which must be an error of `kind`; bookmarks and events before it are skipped.

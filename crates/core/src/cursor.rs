@@ -8,6 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::error::{Error, Reason, Result};
 use crate::path::DocumentId;
 use crate::scalar::Scalar;
+use crate::value::COMPARABLE_BYTES_MAX;
 
 const CURSOR_VERSION: u8 = 1;
 const CHECK_BYTES: usize = 8;
@@ -119,6 +120,7 @@ pub(crate) fn encode_scalar(bytes: &mut Vec<u8>, value: &Scalar) {
     }
 }
 
+/// The check is no secret, so a cursor may have been made by anybody: only values that a document can have come out of it.
 fn decode_place(payload: &[u8]) -> Option<Place> {
     let mut reader = Reader(payload);
     if reader.byte()? != CURSOR_VERSION {
@@ -134,11 +136,11 @@ fn decode_scalar(reader: &mut Reader<'_>) -> Option<Scalar> {
     Some(match reader.byte()? {
         1 => Scalar::Null,
         2 => Scalar::Integer(i64::from_be_bytes(reader.array()?)),
-        3 => Scalar::Double(f64::from_be_bytes(reader.array()?)),
+        3 => Scalar::from_stored_double(f64::from_be_bytes(reader.array()?))?,
         4 => {
-            let length = u16::from_be_bytes(reader.array()?);
-            let text = reader.take(usize::from(length))?;
-            Scalar::String(std::str::from_utf8(text).ok()?.to_owned())
+            let length = usize::from(u16::from_be_bytes(reader.array()?));
+            let text = std::str::from_utf8(reader.take(length)?).ok()?;
+            (length <= COMPARABLE_BYTES_MAX).then(|| Scalar::String(text.to_owned()))?
         }
         5 => Scalar::Bool(reader.byte()? != 0),
         _ => return None,
@@ -161,5 +163,46 @@ impl<'bytes> Reader<'bytes> {
 
     pub(crate) fn array<const COUNT: usize>(&mut self) -> Option<[u8; COUNT]> {
         self.take(COUNT)?.try_into().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(values: Vec<Scalar>) -> Result<Place> {
+        let fingerprint = Fingerprint([7; 32]);
+        let place = Place { values, key: DocumentId::from_bytes([1; 16]) };
+        Cursor::encode(&fingerprint, &place).decode(&fingerprint)
+    }
+
+    #[test]
+    fn a_made_up_cursor_brings_in_no_value_that_a_document_cannot_have() {
+        let longest = Scalar::String("x".repeat(COMPARABLE_BYTES_MAX));
+        for value in [Scalar::Null, Scalar::Double(0.5), Scalar::Double(1e19), longest] {
+            assert_eq!(decode(vec![value.clone()]).unwrap().values, [value]);
+        }
+        let doubles = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.0, -0.0];
+        let mut impossible: Vec<_> = doubles.into_iter().map(Scalar::Double).collect();
+        impossible.push(Scalar::String("x".repeat(COMPARABLE_BYTES_MAX + 1)));
+        for value in impossible {
+            assert_eq!(decode(vec![value]).unwrap_err().reason(), Some(Reason::Cursor));
+        }
+    }
+
+    #[test]
+    fn any_payload_with_a_right_check_is_read_or_refused_but_never_panics() {
+        let fingerprint = Fingerprint([7; 32]);
+        for length in 0..64 {
+            for filler in 0..=6u8 {
+                for count in [0, 1, 4, 255] {
+                    let mut payload = vec![filler; length];
+                    payload.splice(0..length.min(2), [CURSOR_VERSION, count]);
+                    payload.extend_from_slice(&fingerprint.check(&payload));
+                    let cursor = Cursor(BASE64_URL_SAFE_NO_PAD.encode(payload));
+                    drop(cursor.decode(&fingerprint));
+                }
+            }
+        }
     }
 }

@@ -132,6 +132,18 @@ impl Document {
     }
 
     /// This tombstone brought back to life: the version continues, `created_at` is new.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{Body, Document, DocumentPath, Timestamp, Version};
+    ///
+    /// let at = Timestamp::from_milliseconds;
+    /// let first = Document::first(DocumentPath::parse("rooms/lobby")?, at(1), Body::empty());
+    /// let revived = first.tombstone(at(2)).revived(at(3), Body::empty());
+    /// assert_eq!((revived.version(), revived.created_at()), (Version::new(3), at(3)));
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     #[must_use]
     pub fn revived(&self, now: Timestamp, body: Body) -> Self {
         let updated_at = now.max(self.updated_at);
@@ -229,6 +241,23 @@ impl Document {
     /// # Errors
     ///
     /// [`ErrorKind::Internal`] if the data does not fit `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use syntrix_storage_core::{Body, Document, DocumentPath, Timestamp};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Room {
+    ///     topic: String,
+    /// }
+    ///
+    /// let path = DocumentPath::parse("rooms/lobby")?;
+    /// let document = Document::first(path, Timestamp::default(), Body::from_canonical(r#"{"topic":"rust"}"#));
+    /// assert_eq!(document.decode::<Room>()?.topic, "rust");
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(self.raw()).map_err(|error| self.undecodable(&error))
     }

@@ -364,6 +364,15 @@ impl Error {
     }
 
     /// The broken rule of an [`ErrorKind::InvalidArgument`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{DocumentPath, Reason};
+    ///
+    /// let error = DocumentPath::parse("rooms//lobby").unwrap_err();
+    /// assert_eq!(error.reason(), Some(Reason::Path));
+    /// ```
     pub fn reason(&self) -> Option<Reason> {
         match self.0.detail {
             Detail::Invalid(reason) => Some(reason),

@@ -92,6 +92,20 @@ impl FieldPath {
     }
 
     /// The value at this path; objects are entered, arrays never.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage_core::Field;
+    ///
+    /// let data = json!({"releases": {"1.0.1": [7]}});
+    /// let Field::Data(path) = Field::parse("releases.`1.0.1`")? else { unreachable!() };
+    /// assert_eq!(path.find(&data), Some(&json!([7])));
+    /// let Field::Data(path) = Field::parse("releases.`1.0.1`.0")? else { unreachable!() };
+    /// assert_eq!(path.find(&data), None);
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn find<'value>(&self, data: &'value Value) -> Option<&'value Value> {
         self.0.iter().try_fold(data, |value, key| value.as_object()?.get(key))
     }

@@ -53,6 +53,14 @@ impl Operator {
     }
 
     /// Whether this is `<`, `<=`, `>` or `>=`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::Operator;
+    ///
+    /// assert!(Operator::Less.is_range() && !Operator::In.is_range());
+    /// ```
     pub const fn is_range(self) -> bool {
         matches!(self, Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual)
     }
@@ -129,6 +137,16 @@ impl Filter {
     }
 
     /// `version == version`: the usual precondition.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{Filter, Operator, Version};
+    ///
+    /// let unchanged = Filter::version_is(Version::new(3));
+    /// assert_eq!(unchanged, Filter::new("version", Operator::Equal, 3)?);
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn version_is(version: crate::Version) -> Self {
         Self {
             field: Field::System(crate::SystemField::Version),
@@ -153,6 +171,21 @@ impl Filter {
     }
 
     /// Whether `document`, whose data is `data`, satisfies the condition.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage_core::{Body, Document, DocumentPath, Filter, Operator, Timestamp};
+    ///
+    /// let data = json!({"tags": ["a", "b"]});
+    /// let path = DocumentPath::parse("notes/1")?;
+    /// let document = Document::first(path, Timestamp::default(), Body::from_canonical(data.to_string()));
+    /// assert!(Filter::new("tags", Operator::Contains, "a")?.matches(&document, &data));
+    /// // A missing field matches nothing, not even `!=`.
+    /// assert!(!Filter::new("color", Operator::NotEqual, "red")?.matches(&document, &data));
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn matches(&self, document: &Document, data: &Value) -> bool {
         match &self.field {
             Field::System(field) => self.matches_value(&field.of(document).to_value()),

@@ -34,6 +34,16 @@ impl CollectionPattern {
     }
 
     /// The pattern with `*` for every document segment of `collection`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{CollectionPath, CollectionPattern};
+    ///
+    /// let messages = CollectionPath::parse("rooms/lobby/messages")?;
+    /// assert_eq!(CollectionPattern::of(&messages).as_str(), "rooms/*/messages");
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn of(collection: &CollectionPath) -> Self {
         let segments: Vec<_> = segments(collection.as_str())
             .map(|segment| match segment {
@@ -55,6 +65,17 @@ impl CollectionPattern {
     }
 
     /// Whether `collection` matches, segment by segment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{CollectionPath, CollectionPattern};
+    ///
+    /// let pattern = CollectionPattern::parse("rooms/*/messages")?;
+    /// assert!(pattern.matches(&CollectionPath::parse("rooms/lobby/messages")?));
+    /// assert!(!pattern.matches(&CollectionPath::parse("rooms")?));
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn matches(&self, collection: &CollectionPath) -> bool {
         let mut actual = collection.as_str().split('/');
         let matched = self.segments().all(|segment| match (segment, actual.next()) {
@@ -233,6 +254,17 @@ impl IndexSuggestion {
     /// # Errors
     ///
     /// As [`IndexDefinition::new`], and [`Reason::Index`] if a name is given that is not the derived one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::IndexSuggestion;
+    ///
+    /// let json = r#"{"collection":"c","fields":[{"field":"room","direction":"asc"}]}"#;
+    /// let suggestion: IndexSuggestion = serde_json::from_str(json).unwrap();
+    /// assert!(suggestion.to_definition()?.name().starts_with("ix_"));
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn to_definition(&self) -> Result<IndexDefinition> {
         let fields = self.fields.iter().map(|term| OrderBy::new(&term.field, term.direction));
         let definition = IndexDefinition::new(&self.collection, fields.collect::<Result<_>>()?)?;

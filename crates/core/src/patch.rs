@@ -17,9 +17,9 @@ const DELETE_SENTINEL: &str = "$delete";
 /// use serde_json::json;
 /// use syntrix_storage_core::Patch;
 ///
-/// let patch = Patch::new().set("seats.free", json!(3)).remove("closed");
+/// let patch = Patch::new().remove("closed").set("seats.free", json!(3));
 /// // The same, as it travels in JSON:
-/// let same = Patch::from_value(json!({"seats.free": 3, "closed": {"$delete": true}}))?;
+/// let same = Patch::from_value(json!({"closed": {"$delete": true}, "seats.free": 3}))?;
 /// assert_eq!(patch, same);
 /// # Ok::<(), syntrix_storage_core::Error>(())
 /// ```
@@ -67,6 +67,20 @@ impl Patch {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidArgument`] with the broken rule.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::{Map, json};
+    /// use syntrix_storage_core::{DocumentPath, Patch, Reason};
+    ///
+    /// let path = DocumentPath::parse("rooms/lobby")?;
+    /// let patch = Patch::new().set("seats.free", 3).check(&path)?;
+    /// assert_eq!(patch.apply(Map::new())?["seats"], json!({"free": 3}));
+    /// let error = Patch::new().set("seats", 1).set("`seats`.free", 3).check(&path).unwrap_err();
+    /// assert_eq!(error.reason(), Some(Reason::PatchOverlap));
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn check(self, path: &DocumentPath) -> Result<CheckedPatch> {
         let mut changes = Vec::with_capacity(self.0.len());
         for (field, value) in self.0 {

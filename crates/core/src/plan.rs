@@ -39,6 +39,21 @@ impl QueryPlan {
     ///
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), or
     /// [`ErrorKind::IndexRequired`](crate::ErrorKind::IndexRequired) with the suggestion.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{Direction, ErrorKind, Operator, Query, QueryPlan};
+    ///
+    /// let query = Query::new("rooms/lobby/messages")?
+    ///     .filter("author", Operator::Equal, "ada")?
+    ///     .order_by("sentAt", Direction::Descending)?;
+    /// let error = QueryPlan::new(query.clone(), &[]).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::IndexRequired);
+    /// let index = error.suggestion().unwrap().to_definition()?;
+    /// assert!(QueryPlan::new(query, &[index]).is_ok());
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn new(query: Query, indexes: &[IndexDefinition]) -> Result<Self> {
         let mut plan = Self::check(query)?;
         plan.assign_index(indexes)?;

@@ -146,6 +146,17 @@ impl Query {
     /// # Errors
     ///
     /// As [`Filter::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage_core::{Operator, Query};
+    ///
+    /// let adults = Query::new("people")?.filter("age", Operator::GreaterOrEqual, 18)?;
+    /// assert!(adults.filter("age", Operator::Less, json!(null)).is_err());
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn filter(
         self,
         field: &str,
@@ -167,6 +178,16 @@ impl Query {
     /// # Errors
     ///
     /// [`Reason::FieldPath`](crate::Reason::FieldPath).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{Direction, Query};
+    ///
+    /// let newest = Query::new("people")?.order_by("createdAt", Direction::Descending)?.limit(10);
+    /// # drop(newest);
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn order_by(mut self, field: &str, direction: Direction) -> Result<Self> {
         self.order.push(OrderBy::new(field, direction)?);
         Ok(self)
@@ -180,6 +201,22 @@ impl Query {
     }
 
     /// Continues behind the page that gave `cursor`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{Cursor, DocumentStore, Query, QueryOptions, Result};
+    ///
+    /// async fn count(store: &dyn DocumentStore, query: Query) -> Result<usize> {
+    ///     let (mut count, mut next) = (0, Some(query.clone()));
+    ///     while let Some(page) = next {
+    ///         let page = store.query(page, QueryOptions::default()).await?;
+    ///         count += page.documents.len();
+    ///         next = page.next.map(|cursor| query.clone().after(cursor));
+    ///     }
+    ///     Ok(count)
+    /// }
+    /// ```
     #[must_use]
     pub fn after(mut self, cursor: Cursor) -> Self {
         self.after = Some(After::Cursor(cursor));
@@ -187,6 +224,20 @@ impl Query {
     }
 
     /// Starts behind a place in the order: one value per order field, and the path that breaks ties.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage_core::{Direction, DocumentPath, Query};
+    ///
+    /// // Behind everybody of 40 whose key is not higher than ada's; ada need not exist.
+    /// let query = Query::new("people")?
+    ///     .order_by("age", Direction::Ascending)?
+    ///     .start_after(vec![json!(40)], DocumentPath::parse("people/ada")?);
+    /// # drop(query);
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     #[must_use]
     pub fn start_after(mut self, values: Vec<Value>, path: DocumentPath) -> Self {
         self.after = Some(After::Values(values, path));

@@ -105,6 +105,12 @@ impl Scalar {
         }
     }
 
+    /// A double as `Double` may hold it; `None` if it is not finite or has an integer's value.
+    pub(crate) fn from_stored_double(double: f64) -> Option<Self> {
+        let scalar = Self::from_double(double);
+        (double.is_finite() && matches!(scalar, Self::Double(_))).then_some(scalar)
+    }
+
     /// The JSON form.
     pub fn to_value(&self) -> Value {
         match self {

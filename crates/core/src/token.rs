@@ -104,6 +104,19 @@ impl TokenSeal {
     /// # Errors
     ///
     /// [`ErrorKind::TokenMalformed`] or [`ErrorKind::TokenForeign`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::{ErrorKind, Position, ResumeToken, Timestamp, TokenSeal};
+    ///
+    /// let seal = TokenSeal::new(1, *b"store-id", 7, [9; 32]);
+    /// let token = seal.seal(&Position::default(), Timestamp::default());
+    /// assert_eq!(seal.open(&token)?.epoch, 7);
+    /// let damaged = ResumeToken::from_text(&token.as_str()[1..]);
+    /// assert_eq!(seal.open(&damaged).unwrap_err().kind(), ErrorKind::TokenMalformed);
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
     pub fn open(&self, token: &ResumeToken) -> Result<OpenedToken> {
         let bytes = decode(token).ok_or_else(malformed)?;
         let (sealed, mac) =

@@ -61,6 +61,17 @@ pub fn normalize_data(path: &DocumentPath, data: Value) -> Result<Map<String, Va
 /// # Errors
 ///
 /// [`Reason::TooLarge`] above 1 MiB.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use syntrix_storage_core::{DocumentPath, encode_data, normalize_data};
+///
+/// let data = normalize_data(&DocumentPath::parse("c/a")?, json!({"b": 1.0, "a": 2}))?;
+/// assert_eq!(encode_data(data)?.as_str(), r#"{"a":2,"b":1}"#);
+/// # Ok::<(), syntrix_storage_core::Error>(())
+/// ```
 pub fn encode_data(members: Map<String, Value>) -> Result<Body> {
     let text = Value::Object(members).to_string();
     if text.len() > DOCUMENT_BYTES_MAX {

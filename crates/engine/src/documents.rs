@@ -119,7 +119,8 @@ impl DocumentEngine {
         let _pass: Pass<'_> = self.gate.enter(operation)?;
         let result = match timeout {
             None => work.await,
-            Some(limit) => tokio::time::timeout(limit, work)
+            // Boxed: the future of every call would be twice the size for the sake of those with a deadline.
+            Some(limit) => Box::pin(tokio::time::timeout(limit, work))
                 .await
                 .unwrap_or_else(|_| Err(timed_out(operation, limit))),
         };

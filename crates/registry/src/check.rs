@@ -4,6 +4,7 @@ use syntrix_storage_core::backend::StoreKind;
 use syntrix_storage_core::{Location, SettingsNode};
 
 use crate::diagnostic::{ConfigErrors, Source};
+use crate::effective::effective;
 use crate::environment::Environment;
 use crate::factories::Factories;
 use crate::finding::{Finding, join};
@@ -49,6 +50,7 @@ pub fn check(
             return Err(ConfigErrors::new(vec![Source::unparsed(file_name).error(&finding)]));
         }
     };
+    let written = root.clone();
     let unresolved = interpolate::resolve(&mut root, environment);
     let mut check = Check { factories, report: Report::default() };
     let mut plan = check.file(&root);
@@ -58,6 +60,7 @@ pub fn check(
     if findings.is_empty() {
         plan.warnings =
             check.report.warnings.iter().map(|finding| source.warning(finding)).collect();
+        plan.effective = effective(&written, &plan, factories);
         return Ok(plan);
     }
     Err(ConfigErrors::new(findings.iter().map(|finding| source.error(finding)).collect()))
@@ -142,6 +145,7 @@ impl Check<'_> {
     fn route(&mut self, section: &Section<'_>, route: Option<&Entry>) -> Option<Route> {
         let path = join(&join(STORAGE, ROUTING), section.store.section());
         let names = section.block_names();
+        self.backend(section, &names);
         // Placed at its key, where "shadow is missing" is reported.
         let node =
             route.map(|(_, location, node)| SettingsNode { location: *location, ..node.clone() });
@@ -163,7 +167,19 @@ impl Check<'_> {
         settings
     }
 
-    /// The primary's name: `routing.primary`, else `backend`. Both must name a block.
+    /// `backend` must name a block, also where `routing.primary` wins over it.
+    fn backend(&mut self, section: &Section<'_>, names: &[&str]) {
+        let Some((node, name)) = section.backend.and_then(|node| Some((node, node.as_text()?)))
+        else {
+            return;
+        };
+        let fault = no_such_block(node, name, names);
+        self.report
+            .findings
+            .extend(fault.map(|finding| finding.at_key(&join(&section.path, BACKEND))));
+    }
+
+    /// The primary's name: `routing.primary`, else `backend`. It must name a block.
     fn primary(
         &mut self,
         section: &Section<'_>,
@@ -173,12 +189,6 @@ impl Check<'_> {
         names: &[&str],
     ) -> Option<String> {
         let backend_path = join(&section.path, BACKEND);
-        let backend = section.backend.and_then(|node| Some((node, node.as_text()?)));
-        if let Some((node, name)) = backend {
-            self.report.findings.extend(
-                no_such_block(node, name, names).map(|finding| finding.at_key(&backend_path)),
-            );
-        }
         if let (Some(name), Some(node)) =
             (&settings.primary, node.and_then(|node| node.get("primary")))
         {
@@ -194,7 +204,7 @@ impl Check<'_> {
                 .findings
                 .push(finding.at_key(&backend_path).with_remedy("name the block to use"));
         }
-        backend.map(|(_, name)| name.to_owned())
+        section.backend.and_then(SettingsNode::as_text).map(str::to_owned)
     }
 }
 

@@ -14,6 +14,7 @@ mod check;
 #[cfg(test)]
 mod corpus;
 mod diagnostic;
+mod effective;
 mod environment;
 mod example;
 mod factories;

@@ -17,6 +17,9 @@ pub struct StoragePlan {
     pub users: Option<StorePlan>,
     /// The revocations; `None` if the file has no such section.
     pub revocations: Option<StorePlan>,
+    /// The configuration written out as YAML: kinds and defaults of routing filled in, secrets replaced by `[redacted]`, and
+    /// references (`${NAME}`, `{file: …}`) left as they are. It passes the check, and says the same.
+    pub effective: String,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Diagnostic>,
 }

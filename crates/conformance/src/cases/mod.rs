@@ -3,28 +3,44 @@
 mod bad;
 mod cls;
 mod doc;
+mod doc_limits;
+mod doc_names;
+mod doc_values;
 mod idx;
 mod ord;
 mod pag;
+mod pag_cursor;
 mod pat;
+mod pat_whole;
 mod pre;
+mod pre_predicates;
 mod qry;
+mod qry_whole;
+mod random;
 mod reg;
 mod res;
 mod sdl;
+mod steps;
 mod wat;
 
 use crate::case::Case;
 
 /// Every case, in the catalogue's order.
 pub fn cases() -> Vec<&'static Case> {
-    let groups: [&'static [Case]; 13] = [
+    let groups: [&'static [Case]; 20] = [
         doc::CASES,
+        doc_limits::CASES,
+        doc_names::CASES,
+        doc_values::CASES,
         pre::CASES,
+        pre_predicates::CASES,
         pat::CASES,
+        pat_whole::CASES,
         qry::CASES,
+        qry_whole::CASES,
         ord::CASES,
         pag::CASES,
+        pag_cursor::CASES,
         idx::CASES,
         wat::CASES,
         res::CASES,
@@ -33,7 +49,9 @@ pub fn cases() -> Vec<&'static Case> {
         cls::CASES,
         bad::CASES,
     ];
-    groups.into_iter().flatten().collect()
+    let mut cases: Vec<_> = groups.into_iter().flatten().collect();
+    cases.sort_by_key(|case| (case.group, case.id));
+    cases
 }
 
 #[cfg(test)]

@@ -142,6 +142,15 @@ impl OpenContext {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidArgument`] if it is not of the form above.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::backend::OpenContext;
+    ///
+    /// assert!(OpenContext::new("data").with_namespace("test_1").is_ok());
+    /// assert!(OpenContext::new("data").with_namespace("Test").is_err());
+    /// ```
     pub fn with_namespace(mut self, namespace: &str) -> Result<Self> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if namespace.is_empty() || namespace.len() > 32 || !namespace.bytes().all(allowed) {

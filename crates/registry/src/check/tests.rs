@@ -114,7 +114,7 @@ fn an_unknown_key_is_refused_with_its_path_and_the_nearest_one() {
 /// REG-05.
 #[test]
 fn all_faults_are_reported_together_in_the_order_of_the_file() {
-    let text = "storage:\n  document:\n    backend: pg\n    pg:\n      dsn: 5\n      poolConnectionsMax: canary-hunter2\n      \
+    let text = "storage:\n  document:\n    backend: pgg\n    pg:\n      dsn: 5\n      poolConnectionsMax: canary-hunter2\n      \
                 acquireTimeout: 5\n      color: x\n  user:\n    backend: sqlit\n    sqlite: {path: ../x}\n  \
                 revocation:\n    backend: redis\n    redis: {addr: \"${MISSING}\"}\n  \
                 routing:\n    document: {strategy: dual, shadw: x}\n    user: {strategy: dual-write, writes: primary}\n";
@@ -123,6 +123,7 @@ fn all_faults_are_reported_together_in_the_order_of_the_file() {
     assert_eq!(
         keys,
         [
+            (3, "storage.document.backend"),
             (5, "storage.document.pg.dsn"),
             (6, "storage.document.pg.poolConnectionsMax"),
             (7, "storage.document.pg.acquireTimeout"),

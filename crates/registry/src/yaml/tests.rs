@@ -80,7 +80,7 @@ fn damaged_or_hostile_text_is_refused_without_quoting_it() {
         "a: 9999999999999999999\n",
         "a: .nan\n",
         "? [hunter2]\n: b\n",
-        "\thunter2: b\n",
+        "a:\n\thunter2: b\n",
         bomb,
         &brackets,
         &"a".repeat(FILE_BYTES_MAX + 1),

@@ -1,0 +1,168 @@
+//! `conformance`: the public suite or a file of vectors, on whatever a configuration names.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value};
+use syntrix_storage::conformance::{
+    CaseReport, Harness, Report, Selection, Verdict, run as run_suite, vectors,
+};
+use syntrix_storage::{StorageConfig, StorageHarness};
+use tempfile::TempDir;
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::report;
+use crate::session::Session;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConformanceArgs {
+    /// Backend to run on, in a temporary folder, when there is no --config [default: sqlite]
+    #[arg(long, conflicts_with = "config")]
+    backend: Option<BackendKind>,
+
+    /// Store whose cases run
+    #[arg(long, default_value = "documents")]
+    store: Store,
+
+    /// Only cases whose id or name contains this text, for example QRY or DOC-05
+    #[arg(long, value_name = "ID")]
+    filter: Option<String>,
+
+    /// Run this file of test vectors instead of the suite
+    #[arg(long, value_name = "FILE")]
+    vectors: Option<PathBuf>,
+
+    /// Write a report of all cases, as JSON
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BackendKind {
+    /// In memory
+    Memory,
+    /// SQLite files
+    Sqlite,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Store {
+    /// JSON documents
+    Documents,
+    /// Every store this release has
+    All,
+}
+
+pub(crate) async fn run(args: ConformanceArgs, session: &mut Session) -> Result<(), Failure> {
+    let text = args.vectors.as_deref().map(read).transpose()?;
+    // Both name the documents, the one store this release has cases for.
+    let (Store::Documents | Store::All) = args.store;
+    let (config, folder) = config(args.backend, session)?;
+    let harness: Arc<dyn Harness> = Arc::new(StorageHarness::open(config).await?);
+    let tested = tokio::select! {
+        tested = test(&harness, &args, text.as_deref()) => Ok(tested),
+        _ = tokio::signal::ctrl_c() => Err(Failure::negative("conformance", "interrupted")),
+    };
+    remove_leftovers(&*harness).await?;
+    drop(folder);
+    finish(&tested?, args.report.as_deref(), &mut session.output)
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(Failure::io(file.display().to_string()))
+}
+
+/// What to run on, and the folder it lies in if that is a temporary one.
+fn config(
+    backend: Option<BackendKind>,
+    session: &Session,
+) -> Result<(StorageConfig, Option<TempDir>), Failure> {
+    match (backend, &session.global.config) {
+        (None, Some(_)) => Ok((session.config()?, None)),
+        (Some(BackendKind::Memory), _) => Ok((StorageConfig::memory(), None)),
+        (Some(BackendKind::Sqlite) | None, _) => {
+            let folder = tempfile::tempdir().map_err(Failure::io("temporary folder"))?;
+            Ok((StorageConfig::embedded(folder.path()), Some(folder)))
+        }
+    }
+}
+
+async fn test(harness: &Arc<dyn Harness>, args: &ConformanceArgs, text: Option<&str>) -> Report {
+    let mut selection = Selection::all();
+    if let Some(filter) = &args.filter {
+        selection = selection.with_filter(filter);
+    }
+    let bar = progress();
+    let show = |case: &CaseReport| {
+        bar.inc(1);
+        bar.set_message(case.id.clone());
+    };
+    let tested = match text {
+        Some(text) => vectors::run_selected(Arc::clone(harness), text, &selection, show).await,
+        None => run_suite(Arc::clone(harness), &selection, show).await,
+    };
+    bar.finish_and_clear();
+    tested
+}
+
+/// Drawn on a terminal only.
+fn progress() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    match ProgressStyle::with_template("{spinner} {pos} cases, last {msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// An interrupted run leaves namespaces behind; so does a case that hung.
+async fn remove_leftovers(harness: &dyn Harness) -> Result<(), Failure> {
+    for namespace in harness.leftovers().await? {
+        harness.remove(&namespace).await?;
+    }
+    Ok(())
+}
+
+fn finish(tested: &Report, file: Option<&Path>, output: &mut Output) -> Result<(), Failure> {
+    if let Some(file) = file {
+        let text = serde_json::to_string_pretty(tested).unwrap_or_default() + "\n";
+        std::fs::write(file, text).map_err(Failure::io(file.display().to_string()))?;
+    }
+    print_failures(tested, output)?;
+    if tested.not_applicable > 0 {
+        let count = tested.not_applicable;
+        report::line(format_args!(
+            "{count} not applicable: {} does not offer what they need",
+            tested.backend
+        ));
+    }
+    output.line(format_args!("{} passed, {} failed", tested.passed, tested.failed))?;
+    output.flush()?;
+    match (tested.is_success(), tested.failed) {
+        (true, _) => Ok(()),
+        (false, 0) => Err(Failure::negative("conformance", "no case ran")),
+        (false, failed) => Err(Failure::negative("conformance", format!("{failed} failed"))),
+    }
+}
+
+fn print_failures(tested: &Report, output: &mut Output) -> Result<(), Failure> {
+    let failed = tested.cases.iter().filter(|case| case.verdict == Verdict::Failed);
+    for case in failed {
+        let reason = case.reason.as_deref().unwrap_or_default();
+        match output.format() {
+            Format::Json => output.json(&Value::Object(row(case, reason)))?,
+            Format::Table => {
+                output.line(format_args!("FAILED {}: {}\n  {reason}", case.id, case.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn row(case: &CaseReport, reason: &str) -> Map<String, Value> {
+    let members = [("failed", &*case.id), ("name", &*case.name), ("reason", reason)];
+    members.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
+}

@@ -1,0 +1,103 @@
+//! `index`: composite indexes, and which one a query needs.
+
+use clap::Subcommand;
+use serde_json::{Map, Value};
+use syntrix_storage::{ErrorKind, IndexDefinition, IndexSuggestion, QueryPlan};
+
+use crate::condition::QueryArgs;
+use crate::failure::{Failure, suggestion_json};
+use crate::json;
+use crate::report;
+use crate::session::Session;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Print the declared indexes and whether they are ready
+    List,
+    /// Build an index and print it when queries may use it
+    Create {
+        /// Suggestion as an error or `index suggest` prints it, or - to read it from stdin
+        suggestion: String,
+    },
+    /// Remove an index
+    Drop {
+        /// Name as `index list` prints it, for example ix_a2499e22cd6c
+        name: String,
+    },
+    /// Print the index that a query needs, without running the query
+    Suggest(QueryArgs),
+}
+
+pub(crate) async fn run(command: IndexCommand, session: &mut Session) -> Result<(), Failure> {
+    match command {
+        IndexCommand::List => list(session).await,
+        IndexCommand::Create { suggestion } => create(&suggestion, session).await,
+        IndexCommand::Drop { name } => drop(&name, session).await,
+        IndexCommand::Suggest(args) => suggest(&args, session),
+    }
+}
+
+async fn list(session: &mut Session) -> Result<(), Failure> {
+    session
+        .with_storage(async |storage, output| {
+            let indexes = storage.indexes()?.list().await?;
+            let rows: Vec<_> =
+                indexes.iter().map(|index| row(&index.definition, index.ready)).collect();
+            output.objects(&rows)
+        })
+        .await
+}
+
+async fn create(suggestion: &str, session: &mut Session) -> Result<(), Failure> {
+    let suggestion = parse_suggestion(json::argument(suggestion, "the suggestion")?)?;
+    session
+        .with_storage(async |storage, output| {
+            let created = storage.indexes()?.create(&suggestion).await;
+            let created = created.map_err(|error| error.in_operation("create_index"))?;
+            output.object(&row(&created, true))
+        })
+        .await
+}
+
+/// A line of `index list` is taken as well, so `ready` may be there.
+fn parse_suggestion(mut value: Value) -> Result<IndexSuggestion, Failure> {
+    if let Some(object) = value.as_object_mut() {
+        object.remove("ready");
+    }
+    serde_json::from_value(value).map_err(|error| {
+        Failure::Usage(format!(
+            "this is no index suggestion: {error}; it looks like {{\"collection\":\"rooms/*/messages\",\"fields\":[{{\"field\":\"room\",\"direction\":\"asc\"}}]}}"
+        ))
+    })
+}
+
+async fn drop(name: &str, session: &mut Session) -> Result<(), Failure> {
+    session.with_storage(async |storage, _| Ok(storage.indexes()?.drop(name).await?)).await?;
+    report::line(format_args!("dropped {name}"));
+    Ok(())
+}
+
+/// The index rule needs no store: a query is planned as if none had been created.
+fn suggest(args: &QueryArgs, session: &mut Session) -> Result<(), Failure> {
+    match QueryPlan::new(args.query()?, &[]) {
+        Ok(_) => {
+            report::line("this query needs no composite index");
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::IndexRequired => match error.suggestion() {
+            Some(suggestion) => session.output.json(&suggestion_json(suggestion)),
+            None => Err(error.into()),
+        },
+        Err(error) => Err(error.in_operation("suggest").into()),
+    }
+}
+
+/// The suggestion with its state, which `index create` takes again.
+pub(crate) fn row(definition: &IndexDefinition, ready: bool) -> Map<String, Value> {
+    let mut row = match suggestion_json(&definition.to_suggestion()) {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    row.insert("ready".into(), ready.into());
+    row
+}
