@@ -84,7 +84,7 @@ fn an_order_over_all_types_is_read_from_the_index() {
     let asked = || query(&[("room", Equal, json!("x"))], &[("ts", Descending)]);
     let bounds = "collection=? AND <expr>=? AND <expr>=?";
     let whole = explain(asked(), std::slice::from_ref(&index));
-    assert_eq!(whole, [search(&index, &format!("{bounds} AND <expr>>?"))]);
+    assert_eq!(whole, [search(&index, bounds)]);
     let continued = explain(behind(asked(), &[json!("t")]), std::slice::from_ref(&index));
     assert_eq!(continued.len(), 2, "the rest of the type, then further types");
     assert_eq!(continued[0], search(&index, &format!("{bounds} AND <expr>=? AND <expr><?")));
@@ -115,7 +115,12 @@ fn equality_on_null_and_bool_is_served_by_the_index() {
     let index = index(&[("room", Ascending), ("ts", Ascending)]);
     for value in [json!(null), json!(true), json!(1.5), json!("x")] {
         let asked = query(&[("room", Equal, value.clone())], &[("ts", Ascending)]);
-        for range in explain(asked, std::slice::from_ref(&index)) {
+        let mut ranges = explain(asked.clone(), std::slice::from_ref(&index));
+        ranges.extend(explain(
+            behind(asked, std::slice::from_ref(&value)),
+            std::slice::from_ref(&index),
+        ));
+        for range in ranges {
             assert!(range.contains(index.name()) && !range.contains("TEMP"), "{value}: {range}");
         }
     }
@@ -124,7 +129,7 @@ fn equality_on_null_and_bool_is_served_by_the_index() {
 #[test]
 fn a_list_is_served_by_the_index() {
     let index = index(&[("room", Ascending), ("ts", Ascending)]);
-    for list in [json!(["x", "y"]), json!(["x", 1, null, true])] {
+    for list in [json!(["x", "y"]), json!(["x", 1, true]), json!(["x", null])] {
         let asked = query(&[("room", In, list.clone())], &[("ts", Ascending)]);
         for range in explain(asked, std::slice::from_ref(&index)) {
             assert!(range.contains(index.name()), "{list}: {range}");

@@ -151,7 +151,7 @@ fn select<'plan>(
     if let Some((place, range)) = range {
         push_range(&mut select, plan, terms, place, range);
     }
-    push_order(&mut select.sql, plan, terms, range.map(|(_, range)| range));
+    push_order(&mut select.sql, plan, terms, range);
     select.sql.push_str(" LIMIT ?");
     select
 }
@@ -216,7 +216,11 @@ fn push_same_type<'plan>(
     push_type(select, term, value.scalar_type());
     match place {
         None => push_comparison(select, &term.expression, term.beyond(), value),
-        Some(place) if *value == Scalar::Null => push_key(select, plan, place),
+        Some(place) if *value == Scalar::Null => {
+            push_comparison(select, &term.expression, " = ", value);
+            select.and();
+            push_key(select, plan, place);
+        }
         Some(place) => {
             let or_equal = if term.direction == Direction::Ascending { " >= " } else { " <= " };
             push_comparison(select, &term.expression, or_equal, value);
@@ -249,40 +253,43 @@ fn push_rank_is(sql: &mut String, expression: &Expression, scalar_type: ScalarTy
     sql.push(digit(scalar_type));
 }
 
-/// `V op ?`. Among nulls there is nothing to compare.
+/// `V op ?`. Nulls are all equal; saying so lets the planner go on to the next column of the index.
 fn push_comparison<'plan>(
     select: &mut Select<'plan>,
     expression: &Expression,
     operator: &str,
     value: &'plan Scalar,
 ) {
-    if *value == Scalar::Null {
-        return select.sql.push('1');
-    }
     expression.push_value(&mut select.sql);
+    if *value == Scalar::Null {
+        return select.sql.push_str(" IS NULL");
+    }
     select.sql.push_str(operator);
     select.sql.push('?');
     select.bind_scalar(value);
 }
 
-/// Fields that have one value in the range are left out, and types that are fixed: with them the planner would sort.
-fn push_order(sql: &mut String, plan: &QueryPlan, terms: &[Term], range: Option<Range>) {
+/// What has one value in the range is left out, types that are fixed included: with it the planner would sort.
+fn push_order(sql: &mut String, plan: &QueryPlan, terms: &[Term], range: Option<(&Place, Range)>) {
     sql.push_str(" ORDER BY ");
     for (position, term) in terms.iter().enumerate() {
-        let (mut type_free, mut value_free) = (term.fixed.is_none(), !term.constant);
-        match range {
-            Some(Range::SameType { level } | Range::FurtherType { level }) if position < level => {
-                (type_free, value_free) = (false, false);
+        let (type_free, value_free) = match range {
+            Some((_, Range::SameType { level } | Range::FurtherType { level }))
+                if position < level =>
+            {
+                (false, false)
             }
-            Some(Range::SameType { level }) if position == level => type_free = false,
-            _ => {}
-        }
-        if type_free {
+            Some((place, Range::SameType { level })) if position == level => {
+                (false, place.values[level] != Scalar::Null)
+            }
+            _ => (true, true),
+        };
+        if type_free && term.fixed.is_none() {
             term.expression.push_rank(sql);
             sql.push_str(direction(term.direction));
             sql.push_str(", ");
         }
-        if value_free {
+        if value_free && !term.constant {
             term.expression.push_value(sql);
             sql.push_str(direction(term.direction));
             sql.push_str(", ");
@@ -346,10 +353,8 @@ fn push_data_comparison<'plan>(
     value: &'plan Scalar,
 ) {
     push_rank_is(&mut select.sql, data, value.scalar_type());
-    if *value != Scalar::Null {
-        select.and();
-        push_comparison(select, data, comparison(operator), value);
-    }
+    select.and();
+    push_comparison(select, data, comparison(operator), value);
 }
 
 /// The values are sorted, so those of one type stand together.
@@ -360,15 +365,32 @@ fn push_data_in<'plan>(select: &mut Select<'plan>, data: &Expression, values: &'
         [] => select.sql.push('0'),
         [group] => push_group(select, data, group),
         groups => {
-            // An index that leaves out what is not comparable serves the query only if it says so too.
-            data.push_rank(&mut select.sql);
-            select.sql.push_str(" IS NOT NULL AND (");
+            push_hint(select, data, values);
+            select.sql.push_str(" AND (");
             for (position, group) in groups.iter().enumerate() {
                 select.sql.push_str(if position > 0 { " OR " } else { "" });
                 push_group(select, data, group);
             }
             select.sql.push(')');
         }
+    }
+}
+
+/// What a list of mixed types implies, in a form that an index can use: it cannot use the alternatives themselves.
+fn push_hint<'plan>(select: &mut Select<'plan>, data: &Expression, values: &'plan [Scalar]) {
+    let mut types: Vec<_> = values.iter().map(Scalar::scalar_type).collect();
+    types.dedup();
+    data.push_rank(&mut select.sql);
+    select.sql.push_str(" IN (");
+    for (position, scalar_type) in types.iter().enumerate() {
+        select.sql.push_str(if position > 0 { "," } else { "" });
+        select.sql.push(digit(*scalar_type));
+    }
+    select.sql.push(')');
+    // No list of values contains null.
+    if !types.contains(&ScalarType::Null) {
+        select.and();
+        push_in(select, data, &values.iter().collect::<Vec<_>>());
     }
 }
 

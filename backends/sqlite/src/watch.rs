@@ -66,7 +66,7 @@ fn read_page(
     until: Option<&Position>,
     limit: usize,
 ) -> Result<FeedPage> {
-    let until = until.map_or(i64::MAX, |until| sequence(until));
+    let until = until.map_or(i64::MAX, sequence);
     let failed = |error: rusqlite::Error| from_sqlite(&error);
     let mut statement = connection.prepare_cached(PAGE).map_err(failed)?;
     let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);

@@ -1,6 +1,8 @@
 //! The command line as clap sees it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -10,6 +12,7 @@ use crate::commands::doc::DocCommand;
 use crate::commands::generate::{CompletionsArgs, ManArgs};
 use crate::commands::index::IndexCommand;
 use crate::commands::watch::WatchArgs;
+use crate::failure::Failure;
 
 /// Where the store lies when nobody says otherwise.
 pub(crate) const DATA_DIR_DEFAULT: &str = "./syntrix-data";
@@ -30,6 +33,34 @@ pub struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Parses a command line, the program's name first.
+    ///
+    /// # Errors
+    ///
+    /// The exit code of a process that has said all there is to say: help, version, or what is wrong.
+    pub fn from_command_line(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, ExitCode> {
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        Self::try_parse_from(&arguments).map_err(|error| {
+            if error.use_stderr() && asks_for_json(&arguments) {
+                Failure::Usage(error.render().to_string().trim().to_owned()).print_json();
+            } else {
+                // With stdout or stderr closed there is nobody to tell.
+                let _ = error.print();
+            }
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        })
+    }
+}
+
+/// The arguments could not be parsed, so they are only searched.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let pair = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
+    arguments.windows(2).any(pair) || arguments.iter().any(|argument| argument == "--output=json")
 }
 
 /// Options before or after the subcommand.

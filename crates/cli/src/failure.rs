@@ -58,7 +58,7 @@ impl Failure {
             return;
         }
         if global.output == Some(Format::Json) {
-            return report::line(json!({ "error": self.to_json() }));
+            return self.print_json();
         }
         report::line(format_args!("error: {self}"));
         self.print_chain();
@@ -67,6 +67,11 @@ impl Failure {
         {
             print_remedy(suggestion, global);
         }
+    }
+
+    /// Tells it on stderr as one line of JSON.
+    pub(crate) fn print_json(&self) {
+        report::line(json!({ "error": self.to_json() }));
     }
 
     fn print_chain(&self) {

@@ -17,10 +17,10 @@ pub(crate) enum JsonFault {
 }
 
 impl JsonFault {
-    pub(crate) fn into_failure(self, what: &str) -> Failure {
+    fn into_failure(self, what: &str, operation: &'static str) -> Failure {
         match self {
             Self::Syntax(error) => Failure::Usage(format!("{what} is no JSON: {error}")),
-            Self::Integer => Failure::Store(integer_too_large()),
+            Self::Integer => Failure::Store(integer_too_large().in_operation(operation)),
         }
     }
 }
@@ -42,14 +42,14 @@ pub(crate) fn parse(text: &str) -> Result<Value, JsonFault> {
     if has_large_integer(text) { Err(JsonFault::Integer) } else { Ok(value) }
 }
 
-/// The JSON of a command-line argument, or of stdin if the argument is `-`.
-pub(crate) fn argument(text: &str, what: &str) -> Result<Value, Failure> {
+/// The JSON argument of `operation`, or what stdin has if the argument is `-`.
+pub(crate) fn argument(text: &str, operation: &'static str) -> Result<Value, Failure> {
     if text != "-" {
-        return parse(text).map_err(|fault| fault.into_failure(what));
+        return parse(text).map_err(|fault| fault.into_failure("the argument", operation));
     }
     let mut input = String::new();
     std::io::stdin().read_to_string(&mut input).map_err(Failure::io("stdin"))?;
-    parse(&input).map_err(|fault| fault.into_failure("stdin"))
+    parse(&input).map_err(|fault| fault.into_failure("stdin", operation))
 }
 
 /// Whether valid JSON text has an integer literal outside i64.

@@ -78,6 +78,11 @@ impl Scalar {
             )
             .with_fact("bytes", text.len())
             .with_fact("limit", COMPARABLE_BYTES_MAX)),
+            Value::String(text) if text.contains('\0') => Err(Error::invalid(
+                field,
+                Reason::StringNul,
+                "an operand must not contain U+0000; no stored string does",
+            )),
             other => Self::from_value(other).ok_or_else(|| {
                 Error::invalid(
                     field,

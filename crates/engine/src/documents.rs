@@ -117,6 +117,8 @@ impl DocumentEngine {
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let _pass: Pass<'_> = self.gate.enter(operation)?;
+        // A backend that never has to wait would let a busy caller starve every other task of its thread.
+        tokio::task::consume_budget().await;
         let result = match timeout {
             None => work.await,
             // Boxed: the future of every call would be twice the size for the sake of those with a deadline.

@@ -33,7 +33,9 @@ impl Intent {
             Self::Delete => Ok(current.tombstone(now)),
             Self::Patch(patch) => {
                 let data: Map<String, Value> = current.decode()?;
-                let body = encode_data(patch.apply(data)?)
+                let body = patch
+                    .apply(data)
+                    .and_then(encode_data)
                     .map_err(|error| error.with_fact("path", current.path()))?;
                 Ok(current.replaced(now, body))
             }

@@ -31,6 +31,8 @@ pub struct StorageHarness {
     block: String,
     capabilities: Capabilities,
     namespaces: Mutex<BTreeSet<String>>,
+    /// Removed with the harness.
+    _folder: Option<TempDir>,
 }
 
 impl StorageHarness {
@@ -47,7 +49,19 @@ impl StorageHarness {
         let capabilities = storage.document_admin()?.capabilities();
         storage.close().await?;
         config.remove_namespace().await?;
-        Ok(Self { config, kind, block, capabilities, namespaces: Mutex::default() })
+        let namespaces = Mutex::default();
+        Ok(Self { config, kind, block, capabilities, namespaces, _folder: None })
+    }
+
+    /// As [`StorageHarness::open`], with the data in a fresh folder that is removed with the harness.
+    ///
+    /// # Errors
+    ///
+    /// As [`StorageHarness::open`], and [`ErrorKind::Unavailable`] if there can be no such folder.
+    pub async fn open_in_fresh_folder(config: StorageConfig) -> Result<Self> {
+        let folder = fresh_folder()?;
+        let harness = Self::open(config.with_data_dir(folder.path())).await?;
+        Ok(Self { _folder: Some(folder), ..harness })
     }
 
     fn namespaces(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -98,14 +112,18 @@ impl Harness for StorageHarness {
     }
 
     async fn open_config(&self, yaml: &str) -> Result<Arc<dyn Handle>> {
-        let folder = tempfile::tempdir().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "open")
-                .with_message("no temporary folder could be made")
-                .with_source(error)
-        })?;
+        let folder = fresh_folder()?;
         let config = self.config.clone().with_text(yaml).with_data_dir(folder.path());
         OpenHandle::open(config.without_namespace(), Some(folder)).await
     }
+}
+
+fn fresh_folder() -> Result<TempDir> {
+    tempfile::tempdir().map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "open")
+            .with_message("no temporary folder could be made")
+            .with_source(error)
+    })
 }
 
 struct OpenHandle {

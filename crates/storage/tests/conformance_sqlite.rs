@@ -3,7 +3,6 @@
 use syntrix_storage::conformance::conformance_suite;
 use syntrix_storage::{StorageConfig, StorageHarness};
 
-conformance_suite!({
-    let folder = tempfile::tempdir().unwrap().keep();
-    StorageHarness::open(StorageConfig::embedded(folder)).await.unwrap()
-});
+conformance_suite!(
+    StorageHarness::open_in_fresh_folder(StorageConfig::embedded(".")).await.unwrap()
+);

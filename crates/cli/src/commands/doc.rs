@@ -122,21 +122,21 @@ enum Task {
 impl Change {
     fn create(target: &Target) -> Result<Self, Failure> {
         let path = parse_path(&target.path, "create")?;
-        let task = Task::Create(json::argument(&target.json, "the document")?);
+        let task = Task::Create(json::argument(&target.json, "create")?);
         Ok(Self { path, task, preconditions: Vec::new() })
     }
 
     fn update(target: &Target, conditions: &Conditions) -> Result<Self, Failure> {
         let (path, preconditions) =
             (parse_path(&target.path, "update")?, conditions.parse("update")?);
-        let task = Task::Update(json::argument(&target.json, "the document")?);
+        let task = Task::Update(json::argument(&target.json, "update")?);
         Ok(Self { path, task, preconditions })
     }
 
     fn patch(target: &Target, conditions: &Conditions) -> Result<Self, Failure> {
         let (path, preconditions) =
             (parse_path(&target.path, "patch")?, conditions.parse("patch")?);
-        let patch = Patch::from_value(json::argument(&target.json, "the patch")?);
+        let patch = Patch::from_value(json::argument(&target.json, "patch")?);
         let task = Task::Patch(patch.map_err(|error| error.in_operation("patch"))?);
         Ok(Self { path, task, preconditions })
     }

@@ -1,5 +1,7 @@
 //! `doctor`: what is open and how it is.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use syntrix_storage::{Capabilities, HealthReport, IndexStatus, Storage};
 
@@ -72,13 +74,16 @@ impl Examined {
                 serde_json::to_value(capabilities).unwrap_or_default(),
             );
         }
-        row.insert("indexes".into(), self.indexes.iter().map(index_row).collect());
+        row.insert("latencyMs".into(), thousandths(store.latency).into());
+        let indexes = self.indexes.iter().map(|status| Value::Object(index::row(status)));
+        row.insert("indexes".into(), indexes.collect());
         row
     }
 }
 
-fn index_row(status: &IndexStatus) -> Value {
-    Value::Object(index::row(&status.definition, status.ready))
+/// Milliseconds; finer figures mean nothing here.
+fn thousandths(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Facts are text; those that are plain numbers are printed as such.
@@ -100,12 +105,7 @@ fn print(examined: &Examined, output: &mut Output) -> Result<(), Failure> {
     if examined.indexes.is_empty() {
         return output.line("no composite indexes");
     }
-    let rows: Vec<_> = examined
-        .indexes
-        .iter()
-        .map(|status| index::row(&status.definition, status.ready))
-        .collect();
-    output.objects(&rows)
+    index::print(&examined.indexes, output)
 }
 
 /// For people: facts and capabilities as rows of their own, indexes in a table of their own.

@@ -2,11 +2,13 @@
 
 use clap::Subcommand;
 use serde_json::{Map, Value};
-use syntrix_storage::{ErrorKind, IndexDefinition, IndexSuggestion, QueryPlan};
+use syntrix_storage::{ErrorKind, IndexStatus, IndexSuggestion, OrderBy, QueryPlan};
 
+use crate::args::Format;
 use crate::condition::QueryArgs;
 use crate::failure::{Failure, suggestion_json};
 use crate::json;
+use crate::output::Output;
 use crate::report;
 use crate::session::Session;
 
@@ -41,20 +43,18 @@ async fn list(session: &mut Session) -> Result<(), Failure> {
     session
         .with_storage(async |storage, output| {
             let indexes = storage.indexes()?.list().await?;
-            let rows: Vec<_> =
-                indexes.iter().map(|index| row(&index.definition, index.ready)).collect();
-            output.objects(&rows)
+            print(&indexes, output)
         })
         .await
 }
 
 async fn create(suggestion: &str, session: &mut Session) -> Result<(), Failure> {
-    let suggestion = parse_suggestion(json::argument(suggestion, "the suggestion")?)?;
+    let suggestion = parse_suggestion(json::argument(suggestion, "create_index")?)?;
     session
         .with_storage(async |storage, output| {
             let created = storage.indexes()?.create(&suggestion).await;
             let created = created.map_err(|error| error.in_operation("create_index"))?;
-            output.object(&row(&created, true))
+            print(&[IndexStatus { definition: created, ready: true }], output)
         })
         .await
 }
@@ -92,12 +92,29 @@ fn suggest(args: &QueryArgs, session: &mut Session) -> Result<(), Failure> {
     }
 }
 
-/// The suggestion with its state, which `index create` takes again.
-pub(crate) fn row(definition: &IndexDefinition, ready: bool) -> Map<String, Value> {
-    let mut row = match suggestion_json(&definition.to_suggestion()) {
+/// Lines that `index create` takes again, or a table.
+pub(crate) fn print(indexes: &[IndexStatus], output: &mut Output) -> Result<(), Failure> {
+    let rows: Vec<_> = match output.format() {
+        Format::Json => indexes.iter().map(row).collect(),
+        Format::Table => indexes.iter().map(readable_row).collect(),
+    };
+    output.objects(&rows)
+}
+
+/// The suggestion with its state.
+pub(crate) fn row(index: &IndexStatus) -> Map<String, Value> {
+    let mut row = match suggestion_json(&index.definition.to_suggestion()) {
         Value::Object(members) => members,
         _ => Map::new(),
     };
-    row.insert("ready".into(), ready.into());
+    row.insert("ready".into(), index.ready.into());
+    row
+}
+
+fn readable_row(index: &IndexStatus) -> Map<String, Value> {
+    let term = |term: &OrderBy| format!("{} {}", term.field(), term.direction().as_str());
+    let fields: Vec<_> = index.definition.fields().iter().map(term).collect();
+    let mut row = row(index);
+    row.insert("fields".into(), fields.join(", ").into());
     row
 }

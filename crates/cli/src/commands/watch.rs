@@ -76,9 +76,11 @@ pub(crate) async fn run(args: WatchArgs, session: &mut Session) -> Result<(), Fa
             let documents: std::sync::Arc<dyn DocumentStore> = storage.documents()?;
             let stream = documents.watch(collection.as_ref(), start, args.options()).await?;
             tokio::select! {
-                ended = follow(stream, &args, file.as_ref(), output) => ended,
+                // Polled first, so that the signal is caught from before the first line on.
+                biased;
                 // What was printed was saved: there is nothing left to do.
                 interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Failure::io("Ctrl-C")),
+                ended = follow(stream, &args, file.as_ref(), output) => ended,
             }
         })
         .await

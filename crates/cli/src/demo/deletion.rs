@@ -49,7 +49,7 @@ async fn revive(stage: &Stage, city: &City, story: &mut Story<'_>) -> Result<(),
     let started = Instant::now();
     let version = create(stage, &city.path, &city.data).await?;
     story.claim(version.get() == 3, "a revived document continues its version")?;
-    let text = format!("{} created again: version {version}, after create and delete", city.path);
+    let text = format!("{} created again goes on at version {version}", city.path);
     story.show("revive", text, started.elapsed())
 }
 
@@ -64,7 +64,7 @@ async fn purge(stage: &Stage, cities: &[&City], story: &mut Story<'_>) -> Result
     let expected = cities.len() + watching::tombstones();
     story.claim(late.purged == expected && !late.more, "every tombstone is purged in time")?;
     story.claim(tombstones(stage).await?.is_empty(), "a purged tombstone is gone")?;
-    let text = format!("0 tombstones today, {} when the clock is {DAYS} days on", late.purged);
+    let text = format!("0 tombstones today, {} with the clock {DAYS} days on", late.purged);
     story.show("purge", text, took)?;
     for city in cities {
         let version = create(stage, &city.path, &city.data).await?;

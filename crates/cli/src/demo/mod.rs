@@ -96,13 +96,20 @@ async fn check_reopened(
 fn next_commands(options: &str) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "syntrix-storage".into());
     let commands = [
-        "doc get countries/IS/cities/28185",
-        r#"doc query countries/JP/cities --where 'admin1 == "40"' --order-by name --limit 5"#,
-        r#"doc query countries/JP/cities --where 'admin2 == "40"' --order-by name"#,
-        "watch countries/IS/visitors --from oldest --limit 3",
-        "doc export countries/AD/cities",
-        "doctor",
+        ("get one document", "doc get countries/IS/cities/28185"),
+        (
+            "query it as the demo did",
+            r#"doc query countries/JP/cities --where 'admin1 == "40"' --order-by name --limit 5"#,
+        ),
+        (
+            "refused, with the command that creates the index",
+            r#"doc query countries/US/cities --where 'admin1 == "CA"' --order-by name:desc --order-by lat"#,
+        ),
+        ("see the changes again", "watch countries/IS/visitors --from oldest --limit 3"),
+        ("take data out", "doc export countries/AD/cities"),
+        ("how is the store", "doctor"),
     ];
-    let lines = commands.map(|command| format!("  {program} {command}{options}"));
+    let lines =
+        commands.map(|(purpose, command)| format!("  # {purpose}\n  {program} {command}{options}"));
     format!("\nTry next, on the same data:\n{}", lines.join("\n"))
 }

@@ -44,10 +44,7 @@ async fn race(stage: &Stage, path: &DocumentPath, story: &mut Story<'_>) -> Resu
     let repeated = elect(stage, &after, loser).await?;
     let won = repeated.version() == after.version().next();
     story.claim(won, "the loser reads again and repeats with success")?;
-    let text = format!(
-        "1 of 2 writers won version {}, the other read again and repeated",
-        after.version()
-    );
+    let text = format!("1 of 2 writers won version {}, the other repeated", after.version());
     story.show("lost race", text, started.elapsed())
 }
 

@@ -12,8 +12,7 @@ use syntrix_storage_core::{
 use super::steps::{create, fill, get, in_tasks};
 use crate::case::case;
 use crate::{
-    Case, CaseResult, Context, Failure, Watcher, expect, expect_equal, expect_kind, within,
-    within_limit,
+    Case, CaseResult, Context, Failure, Watcher, expect_equal, expect_kind, within, within_limit,
 };
 
 /// `close` waits up to 5 s for calls in flight.
@@ -273,7 +272,7 @@ fn closed<T: Debug>(operation: &str, result: Result<T>) -> CaseResult {
 }
 
 async fn close_store(context: &Context) -> CaseResult<Vec<String>> {
-    // Some writes first, so that close meets them under way.
+    // Some writes first, so that close meets the others under way.
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -281,19 +280,22 @@ async fn close_store(context: &Context) -> CaseResult<Vec<String>> {
     Ok(Vec::new())
 }
 
-/// Creates documents until the store is closed; the ids of those that were acknowledged.
+/// Creates documents until the store is closed, or there are enough; the ids of those that were acknowledged.
 async fn write_until_closed(context: &Context, writer: usize) -> CaseResult<Vec<String>> {
     let (store, mut acknowledged) = (context.store(), Vec::new());
-    loop {
-        let id = format!("w{writer}-{}", acknowledged.len());
+    for number in 0..200 {
+        let id = format!("w{writer}-{number}");
         match store.create(&context.path(&id)?, whole(&id), Default::default()).await {
             Ok(_) => acknowledged.push(id),
             Err(error) => {
-                expect(error.kind() == ErrorKind::Closed, format!("a write gave {error}"))?;
-                return Ok(acknowledged);
+                expect_equal(error.kind(), ErrorKind::Closed, "a write that meets close")?;
+                break;
             }
         }
+        // A store that never has to wait would leave no turn to whoever closes it.
+        tokio::task::yield_now().await;
     }
+    Ok(acknowledged)
 }
 
 fn whole(id: &str) -> serde_json::Value {

@@ -206,7 +206,7 @@ pub(super) static CASES: &[Case] = &[
         "DOC-12",
         Doc,
         "A document created after a delete continues the version and is otherwise new.",
-        "A version that starts again, so that a stale precondition holds; old data shining through.",
+        "A version that starts again, so that stale preconditions hold; old data that is kept.",
         [],
         async |context| {
             let (store, path) = (context.store(), context.unique_path()?);

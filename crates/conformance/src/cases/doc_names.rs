@@ -1,7 +1,7 @@
 //! Documents: ids and field names are data, never patterns or syntax.
 
 use serde_json::{Map, Value, json};
-use syntrix_storage_core::{Operator, Patch, Reason};
+use syntrix_storage_core::{DocumentPath, Operator, Patch, Reason};
 
 use super::steps::{
     create, everything, expect_found, expect_unchanged, get, patch, quoted, refuse_data,
@@ -56,7 +56,7 @@ pub(super) static CASES: &[Case] = &[
         [],
         async |context| {
             let ids = ["caf\u{e9}", "cafe\u{301}"];
-            two_documents(&context, &ids).await
+            each_is_its_own(&context, &ids).await
         }
     ),
     case!(
@@ -66,8 +66,8 @@ pub(super) static CASES: &[Case] = &[
         "A collation that ignores case.",
         [],
         async |context| {
-            two_documents(&context, &["Room", "room", "ROOM"]).await?;
-            two_documents(&context, &["Straße", "STRASSE", "strasse", "i", "I", "ı", "İ"]).await
+            each_is_its_own(&context, &["Room", "room", "ROOM"]).await?;
+            each_is_its_own(&context, &["Straße", "STRASSE", "strasse", "i", "I", "ı", "İ"]).await
         }
     ),
     case!(
@@ -78,7 +78,7 @@ pub(super) static CASES: &[Case] = &[
         [],
         async |context| {
             let ids = ["a", "a ", " a", " a ", "a\u{a0}"];
-            two_documents(&context, &ids).await
+            each_is_its_own(&context, &ids).await
         }
     ),
     case!(
@@ -145,7 +145,7 @@ pub(super) static CASES: &[Case] = &[
 ];
 
 /// The names make as many documents, each with its own data.
-async fn two_documents(context: &Context, ids: &[&str]) -> CaseResult {
+async fn each_is_its_own(context: &Context, ids: &[&str]) -> CaseResult {
     for id in ids {
         create(context, &context.path(id)?, json!({"of": id})).await?;
     }
@@ -163,29 +163,18 @@ async fn two_documents(context: &Context, ids: &[&str]) -> CaseResult {
 }
 
 /// Each member of `all` is found by a filter on its quoted name, and changed alone by a patch.
-async fn address_each(
-    context: &Context,
-    path: &syntrix_storage_core::DocumentPath,
-    mut expected: Value,
-) -> CaseResult {
+async fn address_each(context: &Context, path: &DocumentPath, mut expected: Value) -> CaseResult {
     for (name, number) in ODD_NAMES.iter().zip(100..) {
         let field = format!("all.{}", quoted(name));
-        let filter = |value: i64| {
-            everything(context)?.filter(&field, Operator::Equal, value).map_err(Into::into)
-        };
-        let found: CaseResult<_> = filter(number);
-        expect_found(context, found?, &[path.id()], &format!("{name:?} by its value")).await?;
-        let none: CaseResult<_> = filter(number + 1);
-        expect_found(context, none?, &[], &format!("{name:?} by another value")).await?;
+        let equal = everything(context)?.filter(&field, Operator::Equal, number)?;
+        expect_found(context, equal, &[path.id()], &format!("{name:?} by its value")).await?;
+        let other = everything(context)?.filter(&field, Operator::Greater, number)?;
+        expect_found(context, other, &[], &format!("{name:?} by another value")).await?;
 
         expected[*name] = json!({"was": number});
-        let patched =
-            patch(context, path, Patch::new().set(&field, json!({"was": number}))).await?;
-        expect_equal(
-            &patched.value()?["all"],
-            &expected,
-            format_args!("after a patch of {name:?}"),
-        )?;
+        let changes = Patch::new().set(&field, json!({"was": number}));
+        let all = patch(context, path, changes).await?.value()?["all"].take();
+        expect_equal(&all, &expected, format_args!("after a patch of {name:?}"))?;
     }
     Ok(())
 }

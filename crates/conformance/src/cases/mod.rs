@@ -8,6 +8,7 @@ mod doc_names;
 mod doc_values;
 mod idx;
 mod ord;
+mod ord_values;
 mod pag;
 mod pag_cursor;
 mod pat;
@@ -15,6 +16,8 @@ mod pat_whole;
 mod pre;
 mod pre_predicates;
 mod qry;
+mod qry_arrays;
+mod qry_random;
 mod qry_whole;
 mod random;
 mod reg;
@@ -27,7 +30,7 @@ use crate::case::Case;
 
 /// Every case, in the catalogue's order.
 pub fn cases() -> Vec<&'static Case> {
-    let groups: [&'static [Case]; 20] = [
+    let groups: [&'static [Case]; 23] = [
         doc::CASES,
         doc_limits::CASES,
         doc_names::CASES,
@@ -37,8 +40,11 @@ pub fn cases() -> Vec<&'static Case> {
         pat::CASES,
         pat_whole::CASES,
         qry::CASES,
+        qry_arrays::CASES,
+        qry_random::CASES,
         qry_whole::CASES,
         ord::CASES,
+        ord_values::CASES,
         pag::CASES,
         pag_cursor::CASES,
         idx::CASES,

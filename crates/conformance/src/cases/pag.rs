@@ -229,7 +229,7 @@ pub(super) static CASES: &[Case] = &[
         async |context| {
             let ids: Vec<_> = (0..8).map(|n| format!("{n}")).collect();
             fill(&context, ids.iter().map(|id| (id.clone(), json!({"n": 1})))).await?;
-            for show in [false, true] {
+            for show in [true, false] {
                 let query = everything(&context)?.show_deleted(show);
                 let whole = context.ids(query.clone()).await?;
                 let page = context.query(query.clone().limit(3)).await?;

@@ -1,19 +1,16 @@
-//! Queries: filters together, system fields, other writers, and a model.
+//! Queries: filters together, system fields, other writers, and many documents.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use syntrix_storage_core::{Direction, Document, Operator, Page, Query, QueryPlan, Reason};
+use syntrix_storage_core::{Direction, Operator, Reason};
 
-use super::random::{Random, field_of};
 use super::steps::{
-    create, everything, expect_found, fill, get, id_set, ids_of, in_tasks, patch, quoted, stores,
+    create, everything, expect_found, fill, id_set, ids_of, in_tasks, patch, quoted, stores,
 };
 use crate::case::case;
-use crate::{
-    Case, CaseResult, Context, Failure, Setup, expect, expect_equal, expect_reason, within,
-};
+use crate::{Case, Setup, expect, expect_equal, expect_reason, within};
 
 pub(super) static CASES: &[Case] = &[
     case!(
@@ -323,22 +320,6 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "QRY-32",
-        Qry,
-        "500 random queries give what the reference evaluator gives, page by page.",
-        "Combinations that nobody thought of.",
-        [],
-        async |context| {
-            let mut random = Random::new();
-            let all = random_documents(&context, &mut random).await?;
-            for round in 0..500 {
-                let tried = try_random_query(&context, &mut random, &all).await;
-                random.explain(round, tried)?;
-            }
-            Ok(())
-        }
-    ),
-    case!(
         "QRY-34",
         Qry,
         "Ten of 10 000 documents are found without reading a page of all.",
@@ -361,93 +342,3 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
 ];
-
-/// Live documents and tombstones with random data, as the store has them.
-async fn random_documents(context: &Context, random: &mut Random) -> CaseResult<Vec<Document>> {
-    let mut all = Vec::new();
-    for number in 0..80 {
-        let path = context.path(&format!("{number:02}"))?;
-        let mut data = random.object(2);
-        for field in ["n", "m"] {
-            if !random.one_in(5) {
-                data.insert(field.into(), random.scalar());
-            }
-        }
-        create(context, &path, data.into()).await?;
-        context.clock().advance(Duration::from_millis(random.rng.u64(..3)));
-        if random.one_in(3) {
-            patch(context, &path, Default::default()).await?;
-        }
-        if random.one_in(8) {
-            context.store().delete(&path, Default::default()).await?;
-            all.push(context.tombstone(&path).await?);
-        } else {
-            all.push(get(context, &path).await?);
-        }
-    }
-    Ok(all)
-}
-
-async fn try_random_query(context: &Context, random: &mut Random, all: &[Document]) -> CaseResult {
-    let query = random_query(context, random)?;
-    let plan = QueryPlan::check(query.clone())?;
-    let expected = reference(&plan, all)?;
-    let what = format!("{:?} ordered by {:?}", plan.filters(), plan.order());
-
-    let (mut found, mut next) = (Vec::new(), query.clone());
-    while found.len() <= all.len() {
-        let page = query_making_room(context, next).await?;
-        found.extend(ids_of(&page));
-        expect_equal(page.next.is_some(), found.len() < expected.len(), &what)?;
-        match page.next {
-            Some(cursor) => next = query.clone().after(cursor),
-            None => break,
-        }
-    }
-    expect_equal(found, expected, what)
-}
-
-/// At most two filters and two order fields, so that one index can serve it.
-fn random_query(context: &Context, random: &mut Random) -> CaseResult<Query> {
-    let mut fields: Vec<String> =
-        ["n", "m", "n", "m", "version", "updatedAt"].map(Into::into).into();
-    fields.extend((0..2).map(|_| field_of(&random.keys())));
-    let mut query = everything(context)?.limit(*random.pick(&[1, 2, 7, 50, 1000]));
-    for _ in 0..random.rng.usize(..3) {
-        query = query.with_filter(random.filter(&fields)?);
-    }
-    let mut order = fields;
-    order.sort_unstable();
-    order.dedup();
-    random.rng.shuffle(&mut order);
-    for field in order.iter().take(random.rng.usize(..3)) {
-        let direction = *random.pick(&[Direction::Ascending, Direction::Descending]);
-        query = query.order_by(field, direction)?;
-    }
-    Ok(query.show_deleted(random.one_in(4)))
-}
-
-/// The ids of all pages, by the reference evaluator.
-fn reference(plan: &QueryPlan, all: &[Document]) -> CaseResult<Vec<String>> {
-    let mut places = Vec::new();
-    for document in all {
-        if plan.selects(document, &document.value()?) {
-            places.extend(plan.place_of(document).map(|place| (place, document.id())));
-        }
-    }
-    places.sort_by(|(left, _), (right, _)| plan.compare(left, right));
-    Ok(places.into_iter().map(|(_, id)| id.to_owned()).collect())
-}
-
-/// As [`Context::query`], but gives an older index up where there are as many as a store takes.
-async fn query_making_room(context: &Context, query: Query) -> CaseResult<Page> {
-    match context.query(query.clone()).await {
-        Err(error) if error.reason() == Some(Reason::TooManyIndexes) => {
-            let indexes = context.admin().list_indexes().await?;
-            let oldest = indexes.first().ok_or_else(|| Failure::new("too many indexes of none"))?;
-            context.admin().drop_index(oldest.definition.name()).await?;
-            Ok(context.query(query).await?)
-        }
-        answer => Ok(answer?),
-    }
-}

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
-use syntrix_storage_core::{Filter, Operator};
+use syntrix_storage_core::{Filter, Operator, Scalar};
 
 use super::steps::quoted;
 use crate::{CaseResult, Failure};
@@ -44,7 +44,7 @@ impl Random {
     }
 
     pub(super) fn key(&mut self) -> &'static str {
-        *self.pick::<&'static str>(&KEYS)
+        self.pick::<&'static str>(&KEYS)
     }
 
     /// One to four keys.
@@ -87,23 +87,36 @@ impl Random {
         (0..self.rng.usize(..5)).map(|_| (self.key().to_owned(), self.value(depth))).collect()
     }
 
-    /// A filter on one of `fields`.
-    pub(super) fn filter(&mut self, fields: &[String]) -> CaseResult<Filter> {
+    /// A filter on one of `fields`, often with the value that the flat document `near` has there.
+    pub(super) fn filter(
+        &mut self,
+        fields: &[String],
+        near: &Map<String, Value>,
+    ) -> CaseResult<Filter> {
         use Operator::*;
         let operators = [Equal, NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual, In, Contains];
         let (field, operator) = (self.pick(fields).clone(), *self.pick(&operators));
+        let near = near.get(&field).filter(|value| Scalar::from_value(value).is_some());
         let operand = match operator {
-            In => (0..self.rng.usize(..5)).map(|_| self.scalar()).collect::<Vec<_>>().into(),
-            operator if operator.is_range() => self.bound(),
-            _ => self.scalar(),
+            In => (0..self.rng.usize(..8)).map(|_| self.near(near)).collect::<Vec<_>>().into(),
+            operator if operator.is_range() => self.bound(near),
+            _ => self.near(near),
         };
         Ok(Filter::new(&field, operator, operand)?)
     }
 
+    /// `value` two times out of three.
+    fn near(&mut self, value: Option<&Value>) -> Value {
+        match value {
+            Some(value) if !self.one_in(3) => value.clone(),
+            _ => self.scalar(),
+        }
+    }
+
     /// A number or a string.
-    fn bound(&mut self) -> Value {
+    fn bound(&mut self, near: Option<&Value>) -> Value {
         loop {
-            let value = self.scalar();
+            let value = self.near(near.filter(|near| near.is_number() || near.is_string()));
             if value.is_number() || value.is_string() {
                 return value;
             }

@@ -138,7 +138,7 @@ pub(super) async fn expect_order(
     expect_equal(context.ids(query.limit(1000)).await?, expected.to_vec(), what)
 }
 
-/// All pages of a query, as ids. Fails on an empty page behind a cursor and on a page above the limit.
+/// All pages of a query, as ids. A page above the limit or an empty one behind a cursor fails the case.
 pub(super) async fn pages(
     context: &Context,
     query: Query,

@@ -1,0 +1,57 @@
+use serde_json::Value;
+
+use crate::program::Program;
+
+const VECTORS: &str = r#"{"name":"right","op":{"kind":"create","path":"c/x","data":{}},"expect":{"doc":{"version":1}}}
+{"name":"wrong","op":{"kind":"create","path":"c/x","data":{}},"expect":{"doc":{"version":2}}}
+"#;
+
+#[test]
+fn failures_are_listed_and_the_last_line_counts() {
+    let program = Program::new();
+    let file = program.file("vectors.jsonl", VECTORS);
+    let report = program.path("report.json").display().to_string();
+    for backend in ["memory", "sqlite"] {
+        let arguments =
+            ["conformance", "--backend", backend, "--vectors", &file, "--report", &report];
+        let tested = program.run(&arguments);
+        assert_eq!(tested.code, 1, "{}", tested.stderr);
+        assert_eq!(tested.stdout.lines().last(), Some("1 passed, 1 failed"));
+        assert!(tested.stdout.contains("VEC-002") && !tested.stdout.contains("VEC-001"));
+        let written = std::fs::read_to_string(&report).expect("a report");
+        let written: Value = serde_json::from_str(&written).expect("JSON");
+        assert_eq!(written["cases"].as_array().map(Vec::len), Some(2));
+
+        let filtered = program.run(&[&arguments[..5], &["--filter", "VEC-001"]].concat());
+        assert_eq!((filtered.code, filtered.stdout.as_str()), (0, "1 passed, 0 failed\n"));
+    }
+    assert!(!program.path("data").exists(), "the data directory is not for tests");
+}
+
+#[test]
+fn nothing_run_is_no_success() {
+    let program = Program::new();
+    let tested = program.run(&["conformance", "--backend", "memory", "--filter", "no such case"]);
+    assert_eq!((tested.code, tested.stdout.as_str()), (1, "0 passed, 0 failed\n"));
+}
+
+#[test]
+fn configured_data_is_left_alone_and_namespaces_are_removed() {
+    let program = Program::new();
+    let text = "storage:\n  document:\n    backend: sqlite\n    sqlite: {}\n";
+    let config = program.file("storage.yaml", text);
+    program.lines(&["doc", "create", "c/x", "{}", "--config", &config]);
+    let before = program.run(&["doc", "export", "--meta", "--config", &config]).stdout;
+    let files = || {
+        let entries = std::fs::read_dir(program.path("data")).expect("listed");
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    let names = files();
+    let vectors = program.file("vectors.jsonl", VECTORS);
+    let tested = program.run(&["conformance", "--config", &config, "--vectors", &vectors]);
+    assert_eq!(tested.stdout.lines().last(), Some("1 passed, 1 failed"), "{}", tested.stderr);
+    assert_eq!(files(), names);
+    assert_eq!(program.run(&["doc", "export", "--meta", "--config", &config]).stdout, before);
+}

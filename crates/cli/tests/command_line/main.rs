@@ -1,0 +1,12 @@
+//! The built binary, as people and scripts use it.
+
+mod config;
+mod conformance;
+mod demo;
+mod doc;
+mod import;
+mod index;
+mod kill;
+mod program;
+mod streams;
+mod watch;
