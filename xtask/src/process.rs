@@ -1,6 +1,7 @@
 //! Starting other programs.
 
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
 
 use crate::failure::{Context, Failure, Result};
 
@@ -15,8 +16,47 @@ pub(crate) fn cargo() -> Command {
 ///
 /// When it cannot be started or does not succeed; the text is the command line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status =
-        command.status().context(|| format!("`{}` could not be started", line(command)))?;
+    let status = start(command)?.wait().context(|| format!("waiting for `{}`", line(command)))?;
+    judge(command, status)
+}
+
+/// As [`run`], but a program that is not done after `limit` is killed: a hang is a failure, not a wait without end.
+///
+/// # Errors
+///
+/// As [`run`], and when the time is up.
+pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let mut child = start(command)?;
+    match wait_until(&mut child, Instant::now() + limit)? {
+        Some(status) => judge(command, status),
+        None => {
+            let text = format!("`{}` was not done after {} s", line(command), limit.as_secs());
+            Err(Failure::new(text))
+        }
+    }
+}
+
+fn start(command: &mut Command) -> Result<Child> {
+    let started = command.spawn();
+    started.context(|| format!("`{}` could not be started", line(command)))
+}
+
+/// The status of `child`, or `None` if it had to be killed at `deadline`.
+fn wait_until(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
+    let doing = || "waiting for a program".to_owned();
+    loop {
+        if let Some(status) = child.try_wait().context(doing)? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            child.kill().context(doing)?;
+            return child.wait().map(|_| None).context(doing);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn judge(command: &Command, status: ExitStatus) -> Result<()> {
     if status.success() {
         return Ok(());
     }
@@ -45,5 +85,15 @@ mod tests {
     fn a_missing_program_is_a_failure_and_no_panic() {
         let failure = run(&mut Command::new("no-such-program-here")).unwrap_err().to_string();
         assert!(failure.contains("could not be started"), "{failure}");
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_killed_and_named() {
+        let mut hanging = Command::new("sleep");
+        let started = Instant::now();
+        let failure = run_within(hanging.arg("60"), Duration::from_millis(50)).unwrap_err();
+        assert!(failure.to_string().contains("`sleep 60` was not done"), "{failure}");
+        assert!(started.elapsed() < Duration::from_secs(30));
+        run_within(&mut Command::new("true"), Duration::from_secs(30)).unwrap();
     }
 }

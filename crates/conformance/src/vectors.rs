@@ -13,7 +13,7 @@ use std::time::Instant;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use syntrix_storage_core::{
-    DocumentPath, Error, IndexDefinition, Page, Patch, Query, Result, WriteOptions,
+    DocumentPath, Error, ErrorKind, IndexDefinition, Page, Patch, Query, Result, WriteOptions,
 };
 
 use crate::case::Group;
@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::harness::Harness;
 use crate::report::{CaseReport, Report, Verdict};
 use crate::runner::{Selection, in_context};
-use format::{Call, ExpectedError, SetupDocument, Vector};
+use format::{Call, ExpectedError, SetupDocument, Step, Vector};
 
 /// The clock while the setup runs, unless it says otherwise, and afterwards.
 const SETUP_MS: i64 = 1000;
@@ -84,14 +84,14 @@ async fn check(context: Context, vector: Vector) -> CaseResult {
     for document in &vector.setup {
         set_up(&context, document).await?;
     }
-    let (mut last, steps) = match vector.op {
-        Call::Sequence { steps } => (None, steps),
-        call => (Some(call.path().map(str::to_owned)), vec![format::Step::only(call)]),
+    let steps = match vector.op {
+        Call::Sequence { steps } => steps,
+        call => vec![Step::only(call)],
     };
+    let last_path = steps.last().and_then(|step| step.call.path()).map(str::to_owned);
     let count = steps.len();
     for (number, step) in steps.into_iter().enumerate() {
         context.clock().set(step.call.at().unwrap_or(CALL_MS));
-        last = Some(step.call.path().map(str::to_owned));
         let outcome = call(&context, step.call).await;
         match step.expect_error {
             Some(kind) => check_error(outcome, &ExpectedError::of_kind(kind))?,
@@ -100,7 +100,7 @@ async fn check(context: Context, vector: Vector) -> CaseResult {
         }
     }
     match vector.expect.doc {
-        Some(expected) => check_document(&context, expected, last.flatten()).await,
+        Some(expected) => check_document(&context, expected, last_path).await,
         None => Ok(()),
     }
 }
@@ -147,7 +147,7 @@ async fn call(context: &Context, call: Call) -> Result<Outcome> {
             store.get(&DocumentPath::parse(&path)?, Default::default()).await?;
         }
         Call::Sequence { .. } => {
-            return Err(Error::new(syntrix_storage_core::ErrorKind::Unsupported, "conformance")
+            return Err(Error::new(ErrorKind::Unsupported, "conformance")
                 .with_message("a sequence inside a sequence"));
         }
     }

@@ -33,8 +33,9 @@ pub struct DocumentEngine {
     pub(crate) indexes: IndexCache,
     pub(crate) turns: Turns,
     hub: Arc<Hub>,
-    /// Held while closing, so that a second `close` returns only when the first is done.
-    close_turn: Mutex<()>,
+    /// Whether the backend was let go of. Held while closing, so that a second `close` returns only when that is done, and
+    /// does it itself when the first one was dropped half way.
+    close_turn: Mutex<bool>,
 }
 
 impl DocumentEngine {
@@ -52,7 +53,7 @@ impl DocumentEngine {
             indexes: IndexCache::default(),
             turns: Turns::new(),
             hub,
-            close_turn: Mutex::new(()),
+            close_turn: Mutex::new(false),
         }
     }
 
@@ -223,13 +224,16 @@ impl DocumentStore for DocumentEngine {
     }
 
     async fn close(&self) -> Result<()> {
-        let _turn = self.close_turn.lock().await;
-        if !self.gate.close() {
+        let mut done = self.close_turn.lock().await;
+        if *done {
             return Ok(());
         }
+        self.gate.close();
         self.gate.wait_until_empty(self.options.close_timeout).await;
         self.hub.wait_until_stopped(self.options.close_timeout).await;
-        self.backend.close().await.map_err(|error| error.in_operation("close"))
+        let closed = self.backend.close().await;
+        *done = true;
+        closed.map_err(|error| error.in_operation("close"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The hub beyond what the conformance suite can see: the ring's bounds and who pays for slow readers.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

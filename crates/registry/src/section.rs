@@ -163,8 +163,7 @@ fn not_offered(
     let (kind, store_name) = (factory.kind(), store.as_str());
     let offered = offered(factory.stores());
     let message = format!(
-        "the backend `{kind}` offers {offered} only: {store_name} on it would break the promise of the same answer on \
-         every backend, and that of a watch without loss"
+        "the backend `{kind}` offers {offered} only; {store_name} on it could not give the same answers as elsewhere"
     );
     Finding::new(location, message)
         .with_remedy(format!(

@@ -51,6 +51,7 @@ pub struct StorageConfig {
     retention: Option<Retention>,
     fast_paths: bool,
     maintenance: bool,
+    documents_only: bool,
 }
 
 /// What [`StorageConfig::check`] has to say about a configuration that is right.
@@ -59,6 +60,8 @@ pub struct StorageConfig {
 pub struct ConfigReport {
     /// What is allowed but probably not meant, each with file, line and column.
     pub warnings: Vec<String>,
+    /// The configuration as YAML with every default filled in and every secret left out.
+    pub effective: String,
 }
 
 impl StorageConfig {
@@ -85,6 +88,7 @@ impl StorageConfig {
             retention: None,
             fast_paths: true,
             maintenance: true,
+            documents_only: false,
         }
     }
 
@@ -163,6 +167,17 @@ impl StorageConfig {
         self
     }
 
+    /// Leaves the other stores of the configuration closed; for tools that need the documents alone.
+    #[must_use]
+    pub fn with_documents_only(mut self) -> Self {
+        self.documents_only = true;
+        self
+    }
+
+    fn wants(&self, store: StoreKind) -> bool {
+        !self.documents_only || store == StoreKind::Documents
+    }
+
     /// Checks everything that can be checked without opening anything.
     ///
     /// # Errors
@@ -199,7 +214,8 @@ impl StorageConfig {
                 .with_message("only a namespace can be removed, never the configured data"));
         }
         let (plan, context) = (self.plan()?, self.context()?);
-        for store in StoreKind::ALL.into_iter().filter_map(|store| plan.store(store)) {
+        let stores = StoreKind::ALL.into_iter().filter(|store| self.wants(*store));
+        for store in stores.filter_map(|store| plan.store(store)) {
             primary(store)?.provider.remove_namespace(&context).await?;
         }
         Ok(())
@@ -249,7 +265,8 @@ impl StorageConfig {
         backends: &mut Backends,
     ) -> Result<Option<Arc<DocumentEngine>>> {
         let context = self.context()?;
-        for store in [&plan.users, &plan.revocations].into_iter().flatten() {
+        let others = [&plan.users, &plan.revocations].into_iter().flatten();
+        for store in others.filter(|_| !self.documents_only) {
             open_backend(primary(store)?, &context, backends).await?;
         }
         let Some(store) = &plan.documents else { return Ok(None) };

@@ -44,7 +44,7 @@ impl StorageHarness {
     pub async fn open(config: StorageConfig) -> Result<Self> {
         let (kind, block) = config.document_block()?;
         let probe = "capabilities_probe";
-        let config = config.with_namespace(probe).with_maintenance(false);
+        let config = config.with_documents_only().with_namespace(probe).with_maintenance(false);
         let storage = Storage::from_config(config.clone()).await?;
         let capabilities = storage.document_admin()?.capabilities();
         storage.close().await?;

@@ -1,5 +1,7 @@
 //! Every test vector on every embedded backend.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use syntrix_storage::conformance::{Verdict, vectors};

@@ -3,15 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::report::Report;
 use super::step;
 use crate::failure::{Context, Failure, Result};
 use crate::metadata::Workspace;
-use crate::process::{cargo, run as run_command};
+use crate::process::{cargo, run_within};
 
 /// The expected answers that every backend shares.
 const VECTORS: &str = "tests/vectors/semantics.jsonl";
+
+/// Longest a part may take on one backend; it takes seconds to a few minutes.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// What is run on a backend.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +66,7 @@ pub(super) fn run(
     if matches!(part, Part::Vectors) {
         command.arg("--vectors").arg(workspace.root.join(VECTORS));
     }
-    let ended = run_command(command.arg("--report").arg(&file));
+    let ended = run_within(command.arg("--report").arg(&file), LIMIT);
 
     let report = read(&file, backend);
     match (ended, report) {

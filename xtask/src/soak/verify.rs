@@ -18,6 +18,9 @@ use crate::failure::{Context, Failure, Result};
 /// Longest silence of the feed while events are still owed.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// Longest a check may take, however long the history is.
+const CHECK_MAX: Duration = Duration::from_secs(600);
+
 /// A consumer of the feed that keeps its place from check to check.
 #[derive(Debug)]
 pub(super) struct Verifier {
@@ -37,6 +40,11 @@ impl Verifier {
     ///
     /// The first broken promise.
     pub(super) async fn check(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let checked = tokio::time::timeout(CHECK_MAX, self.check_open(ledger)).await;
+        checked.context(|| format!("the check was not done after {} s", CHECK_MAX.as_secs()))?
+    }
+
+    async fn check_open(&mut self, ledger: &mut Ledger) -> Result<()> {
         let (storage, documents) = store::open(&self.data_dir).await?;
         self.read_feed(documents.as_ref(), ledger).await?;
         ledger.settle()?;

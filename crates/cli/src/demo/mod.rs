@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &mut Session) -> Result<(), Failure> {
     let started = Instant::now();
     let data_dir = session.global.data_dir().to_owned();
     folder::prepare(&data_dir)?;
+    let options = store_options(&session.global);
     let mut story = Story::new(session);
     story.say(format_args!(
         "syntrix-storage demo: an SQLite store in {}\n{}",
@@ -53,8 +54,7 @@ pub(crate) async fn run(session: &mut Session) -> Result<(), Failure> {
     closed?;
     check_reopened(&data_dir, &stage.cities, &mut story).await?;
     story.end(started.elapsed())?;
-    let options = store_options(&session.global);
-    session.output.line(next_commands(&options))
+    story.say(next_commands(&options))
 }
 
 impl Stage {

@@ -66,7 +66,7 @@ impl<'session> Story<'session> {
     }
 
     /// Tells the summary.
-    pub(super) fn end(self, took: Duration) -> Result<(), Failure> {
+    pub(super) fn end(&mut self, took: Duration) -> Result<(), Failure> {
         if self.json {
             let row = |(step, result, took): &(&str, String, Duration)| row(step, result, *took);
             let rows: Vec<_> = self.results.iter().map(row).collect();

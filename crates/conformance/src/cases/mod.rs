@@ -1,6 +1,7 @@
 //! The cases, one file per group of the catalogue.
 
 mod bad;
+mod bad_calls;
 mod cls;
 mod doc;
 mod doc_limits;
@@ -22,15 +23,17 @@ mod qry_whole;
 mod random;
 mod reg;
 mod res;
+mod res_history;
 mod sdl;
 mod steps;
 mod wat;
+mod wat_order;
 
 use crate::case::Case;
 
 /// Every case, in the catalogue's order.
 pub fn cases() -> Vec<&'static Case> {
-    let groups: [&'static [Case]; 23] = [
+    let groups: [&'static [Case]; 26] = [
         doc::CASES,
         doc_limits::CASES,
         doc_names::CASES,
@@ -49,11 +52,14 @@ pub fn cases() -> Vec<&'static Case> {
         pag_cursor::CASES,
         idx::CASES,
         wat::CASES,
+        wat_order::CASES,
         res::CASES,
+        res_history::CASES,
         sdl::CASES,
         reg::CASES,
         cls::CASES,
         bad::CASES,
+        bad_calls::CASES,
     ];
     let mut cases: Vec<_> = groups.into_iter().flatten().collect();
     cases.sort_by_key(|case| (case.group, case.id));

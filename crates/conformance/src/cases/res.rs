@@ -1,25 +1,18 @@
 //! Resuming a watch.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use syntrix_storage_core::{
-    Document, ErrorKind, Event, ExpiredReason, Patch, Query, QueryOptions, Result, ResumeToken,
-    Retention, WatchStart,
+    Document, ErrorKind, Event, Patch, Query, QueryOptions, Result, ResumeToken, WatchStart,
 };
 
 use super::steps::{create, fill, patch};
-use super::wat::{keys, write_from_many};
+use super::wat_order::{keys, write_from_many};
 use crate::case::case;
-use crate::{
-    Case, CaseResult, Context, Failure, Setup, Watcher, expect, expect_equal, expect_kind,
-    within_limit,
-};
-
-const LONG: Duration = Duration::from_secs(120);
+use crate::{Case, CaseResult, Context, Failure, Watcher, expect, expect_equal, expect_kind};
 
 pub(super) static CASES: &[Case] = &[
     case!(
@@ -94,27 +87,6 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "RES-04",
-        Res,
-        "What is written while nobody watches is delivered after resuming.",
-        "History that is kept only while somebody listens.",
-        [Watch],
-        async |context| {
-            let token = {
-                let mut watcher = context.watch_all().await?;
-                create(&context, &context.path("seen")?, json!({})).await?;
-                watcher.event().await?.token
-            };
-            fill(&context, (0..500).map(|n| (format!("d{n}"), json!({"n": n})))).await?;
-            let mut resumed = context.watch_from(WatchStart::Token(token)).await?;
-            for number in 0..500 {
-                let event = resumed.event().await?;
-                expect_equal(event.document.id(), format!("d{number}"), "next document")?;
-            }
-            resumed.no_event().await
-        }
-    ),
-    case!(
         "RES-05",
         Res,
         "A reader that dies and resumes from its last saved token repeats only what it had not saved.",
@@ -130,63 +102,6 @@ pub(super) static CASES: &[Case] = &[
             expect_equal(keys(&again[..10]), keys(&events[20..]), "what was not saved")?;
             expect_equal(again[19].document.id(), "d39", "the last event")?;
             resumed.no_event().await
-        }
-    ),
-    case!(
-        "RES-06",
-        Res,
-        "A token outlives the process where history does, and is expired where it does not.",
-        "Silence instead of either.",
-        [Watch],
-        async |context| {
-            let mut watcher = context.watch_all().await?;
-            create(&context, &context.path("seen")?, json!({})).await?;
-            let token = watcher.event().await?.token;
-            create(&context, &context.path("unseen")?, json!({})).await?;
-            drop(watcher);
-            context.reopen().await?;
-            if !context.capabilities().durable_watch {
-                let error = expect_refused(&context, token, ErrorKind::TokenExpired).await?;
-                return expect_equal(error.expired_reason(), Some(ExpiredReason::Restarted), "why");
-            }
-            let mut resumed = context.watch_from(WatchStart::Token(token)).await?;
-            expect_equal(resumed.event().await?.document.id(), "unseen", "next document")?;
-            create(&context, &context.path("new")?, json!({})).await?;
-            expect_equal(resumed.event().await?.document.id(), "new", "and the one after it")
-        }
-    ),
-    case!(
-        "RES-07",
-        Res,
-        "A token whose history was trimmed is refused at once, with the oldest time there is.",
-        "Continuing behind the gap as if it were not there.",
-        [Watch],
-        async |context| {
-            let events = ten_seconds_of_events(&context).await?;
-            trim_before_second(&context, 5).await?;
-            let error =
-                expect_refused(&context, events[2].token.clone(), ErrorKind::TokenExpired).await?;
-            expect_equal(error.expired_reason(), Some(ExpiredReason::Trimmed), "why")?;
-            let oldest = error.oldest_time().map(|time| time.as_milliseconds());
-            expect_equal(oldest, Some(Setup::START_MS + 5000), "oldest time")
-        }
-    ),
-    case!(
-        "RES-08",
-        Res,
-        "At the edge of the history a token is either complete or expired.",
-        "A comparison that is off by one, in either direction.",
-        [Watch],
-        async |context| {
-            let events = ten_seconds_of_events(&context).await?;
-            trim_before_second(&context, 5).await?;
-            let mut resumed = resume(&context, &events[4]).await?;
-            let rest = resumed.events(5).await?;
-            expect_equal(keys(&rest), keys(&events[5..]), "behind the last trimmed event")?;
-            resumed.no_event().await?;
-            expect_refused(&context, events[3].token.clone(), ErrorKind::TokenExpired).await?;
-            let mut oldest = context.watch_from(WatchStart::Oldest).await?;
-            expect_equal(keys(&oldest.events(5).await?), keys(&events[5..]), "from the oldest")
         }
     ),
     case!(
@@ -231,33 +146,6 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "RES-12",
-        Res,
-        "From the oldest comes all that is kept, from now only what is new.",
-        "A start that is taken for the other one when the history is short.",
-        [Watch],
-        async |context| {
-            let mut empty = context.watch_from(WatchStart::Oldest).await?;
-            empty.bookmark().await?;
-            create(&context, &context.path("a")?, json!({})).await?;
-            create(&context, &context.path("b")?, json!({})).await?;
-            let mut oldest = context.watch_from(WatchStart::Oldest).await?;
-            let mut now = context.watch_from(WatchStart::Now).await?;
-            create(&context, &context.path("c")?, json!({})).await?;
-            let ids = |events: &[Event]| -> Vec<String> {
-                events.iter().map(|event| event.document.id().to_owned()).collect()
-            };
-            expect_equal(ids(&oldest.events(3).await?), ["a", "b", "c"].to_vec(), "oldest")?;
-            expect_equal(
-                ids(&empty.events(3).await?),
-                ["a", "b", "c"].to_vec(),
-                "of an empty one",
-            )?;
-            expect_equal(ids(&now.events(1).await?), ["c"].to_vec(), "now")?;
-            now.no_event().await
-        }
-    ),
-    case!(
         "RES-13",
         Res,
         "A token is URL-safe text of bounded length and works after a way through text.",
@@ -275,19 +163,6 @@ pub(super) static CASES: &[Case] = &[
             let token = ResumeToken::from_text(String::from_utf8_lossy(text.as_bytes()));
             let mut resumed = context.watch_from(WatchStart::Token(token)).await?;
             expect_equal(resumed.event().await?.document.id(), "b", "next document")
-        }
-    ),
-    case!(
-        "RES-16",
-        Res,
-        "A reader whose history is trimmed before it reads gets all of it or an error.",
-        "A gap that nobody mentions, or a retry that never ends.",
-        [Watch],
-        async |context| {
-            for read_first in [false, true] {
-                trimmed_under_a_reader(&context, read_first).await?;
-            }
-            Ok(())
         }
     ),
     case!(
@@ -315,11 +190,11 @@ pub(super) static CASES: &[Case] = &[
     ),
 ];
 
-async fn resume(context: &Context, event: &Event) -> CaseResult<Watcher> {
+pub(super) async fn resume(context: &Context, event: &Event) -> CaseResult<Watcher> {
     context.watch_from(WatchStart::Token(event.token.clone())).await
 }
 
-async fn expect_refused(
+pub(super) async fn expect_refused(
     context: &Context,
     token: ResumeToken,
     kind: ErrorKind,
@@ -368,24 +243,6 @@ async fn replays_to(
     watcher.no_event().await
 }
 
-/// Ten events, one each second, `d0` at the start.
-async fn ten_seconds_of_events(context: &Context) -> CaseResult<Vec<Event>> {
-    let mut watcher = context.watch_all().await?;
-    for number in 0..10 {
-        context.clock().set(Setup::START_MS + 1000 * number);
-        create(context, &context.path(&format!("d{number}"))?, json!({})).await?;
-    }
-    watcher.events(10).await
-}
-
-/// Lets the history of the seconds before `second` expire.
-async fn trim_before_second(context: &Context, second: i64) -> CaseResult {
-    context.clock().set(Setup::START_MS + 1000 * second);
-    context.clock().advance(Retention::default().watch());
-    context.admin().purge_expired(1000).await?;
-    Ok(())
-}
-
 /// The text cut at each place, with one bit of each byte flipped, and some that never were tokens.
 fn damaged_tokens(token: &ResumeToken) -> CaseResult<Vec<String>> {
     let text = token.as_str();
@@ -400,35 +257,4 @@ fn damaged_tokens(token: &ResumeToken) -> CaseResult<Vec<String>> {
     }
     damaged.extend(["!".into(), "é".into(), format!("{text}A"), "A".repeat(5000)]);
     Ok(damaged)
-}
-
-/// Subscribes, writes five events and lets their history expire; only then the reader goes on.
-async fn trimmed_under_a_reader(context: &Context, read_first: bool) -> CaseResult {
-    let mut watcher = context.watch_all().await?;
-    if read_first {
-        watcher.bookmark().await?;
-    }
-    let mut written = Vec::new();
-    for _ in 0..5 {
-        written.push(create(context, &context.unique_path()?, json!({})).await?);
-    }
-    context.clock().advance(Retention::default().watch() + Duration::from_millis(1));
-    context.admin().purge_expired(1000).await?;
-    let reading = async {
-        for expected in &written {
-            match watcher.event_or_error().await? {
-                Ok(event) => {
-                    expect_equal(event.document.path(), expected.path(), "next document")?;
-                }
-                Err(error) => {
-                    let first = expected.path() == written[0].path();
-                    expect(first, "the stream broke off in the middle")?;
-                    expect_kind(Err::<(), _>(error), ErrorKind::TokenExpired, "end")?;
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    };
-    within_limit(LONG, reading).await?
 }

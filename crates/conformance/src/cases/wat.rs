@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use syntrix_storage_core::EventType::{Create, Delete, Update};
 use syntrix_storage_core::{
     BulkItem, CollectionPath, Document, ErrorKind, Event, Filter, Patch, Retention, Version,
-    WatchItem, WatchOptions, WatchStart,
+    WatchOptions, WatchStart,
 };
 
-use super::steps::{create, fill, in_tasks, only_if, patch};
+use super::steps::{create, fill, only_if, patch};
 use crate::case::case;
 use crate::{
-    Case, CaseResult, Context, Setup, Watcher, document_events, expect, expect_equal, expect_kind,
+    Case, CaseResult, Context, Watcher, document_events, expect, expect_equal, expect_kind,
     expect_same_documents, within_limit,
 };
 
@@ -116,26 +116,6 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "WAT-06",
-        Wat,
-        "What is written right after `watch` returned is delivered.",
-        "A gap between the answer and the moment the subscription really starts.",
-        [Watch],
-        async |context| {
-            let work = async {
-                for round in 0..300 {
-                    let path = context.unique_path()?;
-                    let mut watcher = context.watch_all().await?;
-                    create(&context, &path, json!({"round": round})).await?;
-                    let event = watcher.event().await?;
-                    expect_equal(event.document.path(), &path, format!("round {round}"))?;
-                }
-                Ok(())
-            };
-            within_limit(LONG, work).await?
-        }
-    ),
-    case!(
         "WAT-07",
         Wat,
         "A failed write is no event.",
@@ -211,41 +191,6 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "WAT-10",
-        Wat,
-        "Events of one document come in version order without gaps, whoever writes.",
-        "Order by anything but the commit: start of a transaction, clock, number drawn too early.",
-        [Watch],
-        async |context| {
-            let mut watcher = context.watch_all().await?;
-            within_limit(LONG, write_from_many(&context, 50, 8)).await??;
-            let events = watcher.events(10 + 50 * 8).await?;
-            for number in 0..10 {
-                expect_contiguous(&events, &format!("d{number}"))?;
-            }
-            watcher.no_event().await
-        }
-    ),
-    case!(
-        "WAT-11",
-        Wat,
-        "All watchers see the events of a store in the same order.",
-        "Watchers that disagree about what happened.",
-        [Watch],
-        async |context| {
-            let mut watchers = Vec::new();
-            for _ in 0..3 {
-                watchers.push(context.watch_all().await?);
-            }
-            within_limit(LONG, write_from_many(&context, 20, 8)).await??;
-            let mut seen = Vec::new();
-            for watcher in &mut watchers {
-                seen.push(keys(&watcher.events(10 + 20 * 8).await?));
-            }
-            expect(seen.windows(2).all(|pair| pair[0] == pair[1]), "the orders differ")
-        }
-    ),
-    case!(
         "WAT-12",
         Wat,
         "Two watchers each get every event, and one that leaves takes nothing with it.",
@@ -254,7 +199,7 @@ pub(super) static CASES: &[Case] = &[
         async |context| {
             let (mut first, mut second) = (context.watch_all().await?, context.watch_all().await?);
             fill(&context, (0..10).map(|n| (format!("a{n}"), json!({})))).await?;
-            expect_equal(keys(&first.events(10).await?).len(), 10, "events of the first")?;
+            expect_equal(first.events(10).await?.len(), 10, "events of the first")?;
             second.events(5).await?;
             drop(first);
             fill(&context, (0..10).map(|n| (format!("b{n}"), json!({})))).await?;
@@ -291,42 +236,6 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "WAT-14",
-        Wat,
-        "A reader that does not read for thousands of events then gets them all.",
-        "Dropping events or the reader when a buffer is full.",
-        [Watch],
-        async |context| {
-            const COUNT: usize = 5000;
-            let mut watcher = context.watch_all().await?;
-            create(&context, &context.path("first")?, json!({})).await?;
-            watcher.event().await?;
-            fill(&context, (0..COUNT).map(|n| (format!("d{n}"), json!({"n": n})))).await?;
-            for number in 0..COUNT {
-                let event = watcher.event().await?;
-                expect_equal(event.document.id(), format!("d{number}"), "next document")?;
-            }
-            watcher.no_event().await
-        }
-    ),
-    case!(
-        "WAT-15",
-        Wat,
-        "A reader that never reads holds up neither writers nor other readers.",
-        "Waiting for the slowest.",
-        [Watch],
-        async |context| {
-            let mut never_read = context.watch_all().await?;
-            never_read.bookmark().await?;
-            let mut reader = context.watch_all().await?;
-            let documents = (0..3000).map(|n| (format!("d{n}"), json!({"n": n})));
-            within_limit(LONG, fill(&context, documents)).await??;
-            let last = reader.events(3000).await?.pop();
-            let last = last.map(|event| event.document.id().to_owned());
-            expect_equal(last.as_deref(), Some("d2999"), "the reader's last document")
-        }
-    ),
-    case!(
         "WAT-16",
         Wat,
         "An idle store gives signs of life.",
@@ -341,69 +250,6 @@ pub(super) static CASES: &[Case] = &[
             let watched = context.store().watch(None, WatchStart::Now, none).await.map(|_| ());
             expect_kind(watched, ErrorKind::InvalidArgument, "a heartbeat of zero")?;
             Ok(())
-        }
-    ),
-    case!(
-        "WAT-17",
-        Wat,
-        "A bookmark is never ahead of an event that is still to come.",
-        "Bookmarks made of numbers that writers under way have drawn but not committed.",
-        [Watch],
-        async |context| {
-            let options = WatchOptions::default().with_heartbeat(Duration::from_millis(10));
-            let mut watcher = context.watch(None, WatchStart::Now, options).await?;
-            let writers = {
-                let context = context.clone();
-                tokio::spawn(async move { write_from_many(&context, 10, 20).await })
-            };
-            let (mut events, mut bookmarks) = (Vec::new(), Vec::new());
-            while events.len() < 10 + 10 * 20 {
-                match watcher.item().await? {
-                    WatchItem::Event(event) => events.push(event),
-                    WatchItem::Bookmark { token } => bookmarks.push((events.len(), token)),
-                }
-            }
-            let written = writers.await;
-            written.map_err(|error| crate::Failure::new(format_args!("died: {error}")))??;
-            bookmarks.push((events.len(), watcher.bookmark().await?));
-            for (seen, token) in bookmarks.into_iter().rev().take(20) {
-                let mut resumed = context.watch_from(WatchStart::Token(token)).await?;
-                let rest = resumed.events(events.len() - seen).await?;
-                expect_equal(keys(&rest), keys(&events[seen..]), "events behind a bookmark")?;
-                resumed.no_event().await?;
-            }
-            Ok(())
-        }
-    ),
-    case!(
-        "WAT-18",
-        Wat,
-        "A write that began after another was acknowledged comes after it, across collections.",
-        "Order by a number that is drawn before the write is visible.",
-        [Watch],
-        async |context| {
-            const WRITERS: usize = 8;
-            const WRITES: usize = 40;
-            let mut watcher = context.watch_all().await?;
-            let writing = in_tasks(WRITERS, |writer| {
-                let context = context.clone();
-                async move {
-                    for number in 0..WRITES {
-                        let path = format!("c{}/w{writer}-{number}", number % 5).parse()?;
-                        create(&context, &path, json!({"writer": writer, "n": number})).await?;
-                    }
-                    Ok(())
-                }
-            });
-            within_limit(LONG, writing).await??;
-            let mut next = [0; WRITERS];
-            for event in watcher.events(WRITERS * WRITES).await? {
-                let data = event.document.value()?;
-                let writer = data["writer"].as_u64().unwrap_or_default() as usize;
-                expect_equal(&data["n"], &json!(next[writer]), format!("next of writer {writer}"))?;
-                next[writer] += 1;
-            }
-            watcher.no_event().await
         }
     ),
     case!(
@@ -426,54 +272,6 @@ pub(super) static CASES: &[Case] = &[
             context.clock().advance(Retention::default().soft_delete() * 2);
             expect_equal(context.admin().purge_expired(10).await?.purged, 1, "purged")?;
             watcher.no_event().await
-        }
-    ),
-    case!(
-        "WAT-21",
-        Wat,
-        "Deleting and re-creating is a delete and a create, however often.",
-        "Events that are merged, or a re-creation that looks like an update.",
-        [Watch],
-        async |context| {
-            const ROUNDS: i64 = 100;
-            let path = context.unique_path()?;
-            let mut watcher = context.watch_all().await?;
-            for round in 0..ROUNDS {
-                create(&context, &path, json!({"round": round})).await?;
-                context.store().delete(&path, Default::default()).await?;
-                context.clock().advance(Duration::from_millis(1));
-            }
-            for round in 0..ROUNDS {
-                let (born, died) = (watcher.event().await?, watcher.event().await?);
-                expect_equal((born.event_type, died.event_type), (Create, Delete), "types")?;
-                expect_equal(born.document.version(), Version::new(2 * round + 1), "create")?;
-                expect_equal(died.document.version(), Version::new(2 * round + 2), "delete")?;
-                let created_at = born.document.created_at().as_milliseconds();
-                expect_equal(created_at, Setup::START_MS + round, "createdAt of the new life")?;
-            }
-            watcher.no_event().await
-        }
-    ),
-    case!(
-        "WAT-23",
-        Wat,
-        "Giving up the wait for an event loses no event.",
-        "Events that are lost with the future that was about to deliver them.",
-        [Watch],
-        async |context| {
-            let mut watcher = context.watch_all().await?;
-            let mut seen = Vec::new();
-            for number in 0..50 {
-                let path = context.path(&format!("d{number}"))?;
-                seen.extend(watcher.cancelled_event().await?);
-                create(&context, &path, json!({})).await?;
-                seen.extend(watcher.cancelled_event().await?);
-                tokio::task::yield_now().await;
-            }
-            let rest = watcher.events(50 - seen.len()).await?;
-            seen.extend(rest);
-            let expected: Vec<_> = (0..50).map(|number| format!("case/d{number}")).collect();
-            expect_equal(event_paths(&seen), expected, "events")
         }
     ),
     case!(
@@ -508,30 +306,6 @@ pub(super) static CASES: &[Case] = &[
             let events = watcher.events(3).await?;
             expect_equal(document_events(&events, path.id()), expected.to_vec(), "events")?;
             watcher.no_event().await
-        }
-    ),
-    case!(
-        "WAT-27",
-        Wat,
-        "Times of events never go back, even if the clock does, and the order does not mind.",
-        "Ordering, resuming or trimming by a clock.",
-        [Watch],
-        async |context| {
-            let path = context.unique_path()?;
-            let mut watcher = context.watch_all().await?;
-            create(&context, &path, json!({})).await?;
-            for offset in [3_600_000, -3_600_000, 10, 0, 7_200_000, 1] {
-                context.clock().set(Setup::START_MS + offset);
-                patch(&context, &path, Patch::new().set("offset", offset)).await?;
-            }
-            let events = watcher.events(7).await?;
-            expect_contiguous(&events, path.id())?;
-            for pair in events.windows(2) {
-                expect(pair[0].commit_time <= pair[1].commit_time, "a commit time goes back")?;
-                let times = (pair[0].document.updated_at(), pair[1].document.updated_at());
-                expect(times.0 <= times.1, "updatedAt goes back")?;
-            }
-            Ok(())
         }
     ),
     case!(
@@ -571,49 +345,7 @@ pub(super) static CASES: &[Case] = &[
             expect_same_documents(&seen, &written, "documents of the events")
         }
     ),
-    case!(
-        "WAT-30",
-        Wat,
-        "A replay of fifty thousand events is complete and in order.",
-        "Reading a history as a whole, or in pages with seams.",
-        [Watch],
-        async |context| {
-            const COUNT: usize = 50_000;
-            let documents = (0..COUNT).map(|n| (format!("d{n}"), json!({"n": n})));
-            within_limit(LONG, fill(&context, documents)).await??;
-            let replay = async {
-                let mut watcher = context.watch_from(WatchStart::Oldest).await?;
-                for number in 0..COUNT {
-                    let event = watcher.event().await?;
-                    expect_equal(event.document.id(), format!("d{number}"), "next document")?;
-                }
-                Ok(())
-            };
-            within_limit(LONG, replay).await?
-        }
-    ),
 ];
-
-/// Ten documents `d0` to `d9`, and `writers` tasks that patch them `writes` times each.
-pub(super) async fn write_from_many(
-    context: &Context,
-    writers: usize,
-    writes: usize,
-) -> CaseResult {
-    fill(context, (0..10).map(|number| (format!("d{number}"), json!({})))).await?;
-    in_tasks(writers, |writer| {
-        let context = context.clone();
-        async move {
-            for number in 0..writes {
-                let path = context.path(&format!("d{}", (writer + number) % 10))?;
-                patch(&context, &path, Patch::new().set(format!("w{writer}"), number)).await?;
-            }
-            Ok(())
-        }
-    })
-    .await?;
-    Ok(())
-}
 
 /// Create, update, patch, delete, create, update: six events.
 async fn in_life_and_death(
@@ -643,13 +375,6 @@ fn odd_values() -> Value {
     })
 }
 
-fn expect_contiguous(events: &[Event], id: &str) -> CaseResult {
-    let own = document_events(events, id);
-    let expected: Vec<_> = (1..=own.len() as i64).map(Version::new).collect();
-    let versions: Vec<_> = own.into_iter().map(|(_, version)| version).collect();
-    expect_equal(versions, expected, format_args!("versions of {id}"))
-}
-
 fn documents(events: &[Event]) -> Vec<Document> {
     events.iter().map(|event| event.document.clone()).collect()
 }
@@ -658,12 +383,6 @@ fn types(events: &[Event]) -> Vec<syntrix_storage_core::EventType> {
     events.iter().map(|event| event.event_type).collect()
 }
 
-fn event_paths(events: &[Event]) -> Vec<&str> {
+pub(super) fn event_paths(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.document.path().as_str()).collect()
-}
-
-/// What tells one event from every other: path and version.
-pub(super) fn keys(events: &[Event]) -> Vec<(String, Version)> {
-    let key = |event: &Event| (event.document.path().to_string(), event.document.version());
-    events.iter().map(key).collect()
 }

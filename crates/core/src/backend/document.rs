@@ -212,6 +212,6 @@ pub trait DocumentBackend: Send + Sync + std::fmt::Debug {
     /// Probes the backend.
     async fn health(&self) -> Result<HealthReport>;
 
-    /// Lets go of everything. Called once.
+    /// Lets go of everything. Idempotent: a caller may give up and close again.
     async fn close(&self) -> Result<()>;
 }

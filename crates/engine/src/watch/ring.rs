@@ -46,6 +46,16 @@ pub(super) struct Topic {
     pub(super) news: Arc<Notify>,
 }
 
+impl Topic {
+    /// Lets go of what has left the ring, also when nobody reads the topic.
+    fn forget_below(&mut self, first: u64) {
+        while self.numbers.front().is_some_and(|front| *front < first) {
+            self.numbers.pop_front();
+            self.dropped_below = first;
+        }
+    }
+}
+
 /// Numbers changes as they come and forgets the oldest beyond its bounds.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
@@ -104,7 +114,9 @@ impl Ring {
     }
 
     fn note(&mut self, key: &TopicKey, number: u64) -> Option<Arc<Notify>> {
+        let first = self.first;
         let topic = self.topics.get_mut(key)?;
+        topic.forget_below(first);
         topic.numbers.push_back(number);
         Some(Arc::clone(&topic.news))
     }
@@ -137,10 +149,7 @@ impl Ring {
     pub(super) fn read(&mut self, key: &TopicKey, number: u64, limit: usize) -> Reading {
         let (first, end) = (self.first, self.end());
         let Some(topic) = self.topics.get_mut(key) else { return Reading::Behind };
-        while topic.numbers.front().is_some_and(|front| *front < first) {
-            topic.numbers.pop_front();
-            topic.dropped_below = first;
-        }
+        topic.forget_below(first);
         if number < topic.dropped_below {
             return Reading::Behind;
         }

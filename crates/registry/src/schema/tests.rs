@@ -82,16 +82,3 @@ fn descriptions_stay_on_the_outside() {
     assert_eq!(strategy["default"], json!("single"), "{strategy:#}");
     assert!(strategy["description"].is_string());
 }
-
-/// Writes schema and instances for a validator outside of this workspace: `SCHEMA_DUMP=/tmp/x cargo test … -- --ignored`.
-#[test]
-#[ignore = "writes files for a manual comparison with another validator"]
-fn dump_for_another_validator() {
-    let directory = std::env::var("SCHEMA_DUMP").unwrap();
-    let write = |name: &str, value: Value| {
-        std::fs::write(Path::new(&directory).join(name), value.to_string()).unwrap();
-    };
-    write("schema.json", schema(&factories()));
-    write("accepted.json", corpus::accepted().iter().map(|text| instance(text)).collect());
-    write("refused.json", corpus::refused().iter().map(|text| instance(text)).collect());
-}
