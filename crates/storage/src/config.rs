@@ -184,9 +184,9 @@ impl StorageConfig {
     ///
     /// [`ErrorKind::ConfigInvalid`] with all faults found, each with file, line, column, excerpt and remedy.
     pub fn check(&self) -> Result<ConfigReport> {
-        Ok(ConfigReport {
-            warnings: self.plan()?.warnings.iter().map(ToString::to_string).collect(),
-        })
+        let plan = self.plan()?;
+        let warnings = plan.warnings.iter().map(ToString::to_string).collect();
+        Ok(ConfigReport { warnings, effective: plan.effective })
     }
 
     /// JSON Schema of the file, from the types that parse it and every registered backend's.

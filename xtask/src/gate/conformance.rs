@@ -83,7 +83,8 @@ fn read(file: &Path, backend: &str) -> Result<Report> {
     Report::parse(&text, backend).context(|| "its report cannot be used".into())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
@@ -93,20 +94,21 @@ mod tests {
 
     /// What comes of a program that writes `report` (its last argument names the file) and ends with `code`.
     fn ran(report: &str, code: i32, part: Part) -> Result<Report> {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a temporary script");
         let program = folder.path().join("program");
         let script = format!(
             "#!/bin/sh\nfor file; do :; done\n\
              [ -z '{report}' ] || echo '{report}' > \"$file\"\nexit {code}\n"
         );
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(&program, script).expect("a temporary script");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700))
+            .expect("a temporary script");
         let workspace = Workspace { root: "repository".into(), target: "target".into() };
         run(&workspace, &program, "memory", part)
     }
 
     fn says(result: Result<Report>, part: &str) {
-        let failure = result.unwrap_err().to_string();
+        let failure = result.err().expect("a failure").to_string();
         assert!(failure.contains(part), "{failure}");
     }
 

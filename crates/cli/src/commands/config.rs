@@ -46,9 +46,13 @@ fn check(file: Option<PathBuf>, session: &mut Session) -> Result<(), Failure> {
     result.insert("file".into(), file.display().to_string().into());
     result.insert("ok".into(), true.into());
     result.insert("warnings".into(), found.warnings.into());
+    result.insert("effective".into(), found.effective.as_str().into());
     match session.output.format() {
         Format::Json => session.output.json(&Value::Object(result)),
-        Format::Table => session.output.line(format_args!("{}: ok", file.display())),
+        Format::Table => {
+            session.output.line(format_args!("# {}: ok; with every default:", file.display()))?;
+            session.output.line(format_args!("{}", found.effective.trim_end()))
+        }
     }
 }
 

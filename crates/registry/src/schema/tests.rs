@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use syntrix_storage_core::{SettingsNode, SettingsValue};
 
 use super::validator::accepts;
