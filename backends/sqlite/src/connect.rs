@@ -13,6 +13,7 @@ use syntrix_storage_core::backend::OpenContext;
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
 use crate::error::from_sqlite;
+use crate::probe;
 use crate::schema::Identity;
 use crate::settings::{Settings, Synchronous};
 
@@ -72,7 +73,7 @@ fn create_file(file: &Path) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true).create_new(true).open(file).map(|_| ())
+    options.read(true).write(true).create_new(true).open(file).and_then(probe::keep)
 }
 
 fn check_file(file: &Path) -> Result<()> {
@@ -91,7 +92,7 @@ fn check_file(file: &Path) -> Result<()> {
 /// Looked at before SQLite is, which takes some damaged files for empty ones.
 fn has_header(file: &Path) -> io::Result<bool> {
     let mut header = [0; HEADER.len()];
-    match io::Read::read_exact(&mut fs::File::open(file)?, &mut header) {
+    match probe::read_start(file, &mut header) {
         Ok(()) => Ok(&header == HEADER),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),

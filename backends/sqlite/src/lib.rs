@@ -16,6 +16,7 @@ mod indexes;
 mod maintenance;
 #[cfg(test)]
 mod plans;
+mod probe;
 mod provider;
 mod readers;
 mod reads;

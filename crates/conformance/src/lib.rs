@@ -3,7 +3,7 @@
 //! Whoever writes a backend implements [`Harness`] (the facade crate has one for every configuration) and either lets
 //! [`conformance_suite!`] make one test per case or calls [`run`] and keeps the [`Report`]:
 //!
-//! ```ignore
+//! ```text
 //! syntrix_storage_conformance::conformance_suite!(MyHarness::new());
 //! ```
 //!

@@ -94,21 +94,20 @@ mod tests {
 
     /// What comes of a program that writes `report` (its last argument names the file) and ends with `code`.
     fn ran(report: &str, code: i32, part: Part) -> Result<Report> {
-        let folder = tempfile::tempdir().expect("a temporary script");
+        let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("program");
         let script = format!(
             "#!/bin/sh\nfor file; do :; done\n\
              [ -z '{report}' ] || echo '{report}' > \"$file\"\nexit {code}\n"
         );
-        fs::write(&program, script).expect("a temporary script");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o700))
-            .expect("a temporary script");
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
         let workspace = Workspace { root: "repository".into(), target: "target".into() };
         run(&workspace, &program, "memory", part)
     }
 
     fn says(result: Result<Report>, part: &str) {
-        let failure = result.err().expect("a failure").to_string();
+        let failure = result.expect_err("a failure").to_string();
         assert!(failure.contains(part), "{failure}");
     }
 

@@ -161,6 +161,20 @@ pub(super) static CASES: &[Case] = &[
             expect_equal(updated.document.updated_at(), created.updated_at(), "updatedAt")?;
             expect_unchanged(&context, &updated.document).await?;
 
+            let tombstone = context.store().delete(&path, Default::default()).await?.document;
+            expect_equal(
+                tombstone.updated_at(),
+                created.updated_at(),
+                "updatedAt of the tombstone",
+            )?;
+            let revived = create(&context, &path, json!({"n": 1})).await?;
+            expect_equal(
+                revived.updated_at(),
+                created.updated_at(),
+                "updatedAt after a new create",
+            )?;
+            expect_unchanged(&context, &revived).await?;
+
             clock.advance(Duration::from_millis(5001));
             let updated =
                 context.store().update(&path, json!({"n": 3}), Default::default()).await?;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use syntrix_storage_core::{DocumentStore, ErrorKind, Filter, Patch, Reason, Version};
+use syntrix_storage_core::{
+    BulkItem, DocumentPath, DocumentStore, ErrorKind, Filter, Patch, Reason, Version, WriteResult,
+};
 
 use super::pat::{becomes, refused};
 use super::random::{Random, field_of};
@@ -84,10 +86,11 @@ pub(super) static CASES: &[Case] = &[
     case!(
         "PAT-29",
         Pat,
-        "64 patches of 64 fields at once all survive.",
+        "Patches of 64 tasks at once, half of them in bulk, all survive.",
         "Reading, changing and writing the whole document without a check.",
         [],
         async |context| {
+            const ROUNDS: usize = 4;
             let path = context.unique_path()?;
             create(&context, &path, json!({"in": {}})).await?;
             let handles = stores(&context).await?;
@@ -95,15 +98,26 @@ pub(super) static CASES: &[Case] = &[
                 let store = Arc::clone(&handles[number % handles.len()]);
                 let path = path.clone();
                 async move {
-                    let changes = Patch::new().set(format!("in.f{number}"), number);
-                    Ok(store.patch(&path, changes, Default::default()).await?.version())
+                    let mut versions = Vec::new();
+                    for round in 0..ROUNDS {
+                        let patch = Patch::new().set(format!("in.f{number}.r{round}"), number);
+                        let written = match (number + round) % 4 < 2 {
+                            true => store.patch(&path, patch, Default::default()).await?,
+                            false => patch_in_bulk(&*store, &path, patch).await?,
+                        };
+                        versions.push(written.version());
+                    }
+                    Ok(versions)
                 }
             };
-            let mut versions = in_tasks(TASKS, task).await?;
+            let mut versions = in_tasks(TASKS, task).await?.concat();
             versions.sort_unstable();
-            let expected: Vec<_> = (2..).map(Version::new).take(TASKS).collect();
-            expect_equal(versions, expected, "versions: each once and without a gap")?;
-            let fields = (0..TASKS).map(|number| (format!("f{number}"), json!(number)));
+            let expected: Vec<_> = (2..).map(Version::new).take(TASKS * ROUNDS).collect();
+            expect(versions == expected, "the versions are each there once and without a gap")?;
+            let rounds = |number: usize| {
+                (0..ROUNDS).map(|round| (format!("r{round}"), json!(number))).collect::<Map<_, _>>()
+            };
+            let fields = (0..TASKS).map(|number| (format!("f{number}"), rounds(number).into()));
             let expected = json!({"in": fields.collect::<Map<_, _>>()});
             expect_equal(get(&context, &path).await?.value()?, expected, "data")
         }
@@ -191,11 +205,17 @@ pub(super) static CASES: &[Case] = &[
     ),
 ];
 
-/// Adds one to `count`, again and again until no one else was faster.
-async fn count_up(
+async fn patch_in_bulk(
     store: &dyn DocumentStore,
-    path: &syntrix_storage_core::DocumentPath,
-) -> CaseResult {
+    path: &DocumentPath,
+    patch: Patch,
+) -> CaseResult<WriteResult> {
+    let item = BulkItem::Patch { path: path.clone(), patch, preconditions: Vec::new() };
+    Ok(store.bulk(vec![item], Default::default()).await?.remove(0)?)
+}
+
+/// Adds one to `count`, again and again until no one else was faster.
+async fn count_up(store: &dyn DocumentStore, path: &DocumentPath) -> CaseResult {
     loop {
         let current = store.get(path, Default::default()).await?;
         let count = current.value()?["count"].as_i64().ok_or_else(|| Failure::new("no count"))?;

@@ -216,7 +216,8 @@ pub(super) static CASES: &[Case] = &[
             store.update(&path, json!({"n": 2}), Default::default()).await?;
             store.delete(&path, Default::default()).await?;
             let revived = create(&context, &path, json!({"n": 3})).await?;
-            for version in 1..revived.version().get() {
+            expect_equal(revived.version(), Version::new(4), "version after four writes")?;
+            for version in 1..4 {
                 let stale = || only_if([Filter::version_is(Version::new(version))]);
                 let updated = store.update(&path, json!({}), stale()).await;
                 expect_kind(updated, ErrorKind::PreconditionFailed, "update")?;
