@@ -119,6 +119,10 @@ impl Identity {
 /// Brings an empty or older file to the current version, each step in the same transaction as its number.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     let failed = |error: rusqlite::Error| from_sqlite(&error);
+    // A current file needs no lock: opening must not wait for whoever writes.
+    if Identity::read(connection).map_err(failed)?.version == version_current() {
+        return Ok(());
+    }
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     // Another process may have been first: what counts is what is there under the lock.
