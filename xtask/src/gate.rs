@@ -126,14 +126,16 @@ fn static_checks(workspace: &Workspace) -> Result<()> {
     dependencies::run(workspace).context(|| "step `dependencies` failed".into())
 }
 
+/// Runs all tests also after a failure, so that one run shows every one that fails.
 fn tests(workspace: &Workspace) -> Result<()> {
-    if nextest_is_installed() {
-        step(workspace, "tests", cargo().args(["nextest", "run", "--workspace"]))?;
+    let tests: &[&str] = if nextest_is_installed() {
+        &["nextest", "run", "--workspace", "--no-fail-fast"]
     } else {
-        let test = ["test", "--workspace", "--lib", "--bins", "--tests"];
-        step(workspace, "tests", cargo().args(test))?;
-    }
-    step(workspace, "doc tests", cargo().args(["test", "--workspace", "--doc"]))?;
+        &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]
+    };
+    step(workspace, "tests", cargo().args(tests))?;
+    let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];
+    step(workspace, "doc tests", cargo().args(doc_tests))?;
     third_party(workspace)
 }
 

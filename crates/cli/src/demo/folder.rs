@@ -25,8 +25,14 @@ pub(super) fn prepare(data_dir: &Path) -> Result<(), Failure> {
     }
     // First of all, so that a demo that is killed can be started over.
     fs::write(data_dir.join(MARKER), MARKER_TEXT).map_err(failed)?;
-    for name in names.iter().filter(|name| name.to_string_lossy().starts_with(STORE)) {
-        fs::remove_file(data_dir.join(name)).map_err(failed)?;
+    // Exactly what SQLite keeps, so that a copy somebody put beside it stays.
+    for file in ["", "-wal", "-shm"].map(|suffix| data_dir.join(format!("{STORE}{suffix}"))) {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use syntrix_storage_core::backend::{Feed, FeedPage};
 use syntrix_storage_core::{Error, ErrorKind, Position, Result};
 use tokio::time::Instant;
 
-use super::Hub;
+use super::{Hub, is_passing};
 
 const PAGE: usize = 1000;
 /// Longest time between two looks at the feed: a wake-up may be lost, this look is not.
@@ -33,6 +33,7 @@ async fn dispatch(hub: &Arc<Hub>) {
         match step(hub, &mut position).await {
             Ok(()) => backoff = BACKOFF_MIN,
             Err(error) if error.kind() == ErrorKind::TokenExpired => position = None,
+            Err(error) if !is_passing(&error) => return hub.fail(&error),
             Err(error) => {
                 tracing::warn!(%error, "the feed cannot be read; watchers wait");
                 tokio::time::sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0)).await;

@@ -50,6 +50,20 @@ struct State {
     poll: u64,
     /// When the backend last answered; a bookmark older than that would be a guess.
     answered_at: Option<tokio::time::Instant>,
+    /// Why the last dispatcher gave up; cleared when another one starts.
+    failure: Option<Failure>,
+}
+
+/// What streams end with when the feed cannot be read at all.
+#[derive(Clone, Debug)]
+struct Failure {
+    kind: ErrorKind,
+    message: String,
+}
+
+/// Whether a stream outlives the error.
+fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
 
 impl Hub {
@@ -63,6 +77,7 @@ impl Hub {
                 running: false,
                 poll: 0,
                 answered_at: None,
+                failure: None,
             }),
             refresh: Notify::new(),
             polled: watch::Sender::new(0),
@@ -121,6 +136,7 @@ impl Hub {
         state.subscribers += 1;
         if !state.running {
             state.running = true;
+            state.failure = None;
             self.running.send_modify(|running| *running += 1);
             tokio::spawn(dispatcher::run(Arc::clone(self)));
         }
@@ -139,6 +155,24 @@ impl Hub {
         let next = self.state().poll + 1;
         let mut polled = self.polled.subscribe();
         self.refresh.notify_one();
-        let _ = polled.wait_for(|polled| *polled >= next).await;
+        let _ = polled.wait_for(|polled| *polled >= next || self.failure().is_some()).await;
+    }
+
+    /// The dispatcher gives up: every stream ends with the error instead of waiting for ever.
+    fn fail(&self, error: &Error) {
+        let message = error.message().unwrap_or("the change feed cannot be read").to_owned();
+        let waiting = {
+            let mut state = self.state();
+            state.running = false;
+            state.failure = Some(Failure { kind: error.kind(), message });
+            state.ring.waiting()
+        };
+        self.polled.send_modify(|_| {});
+        waiting.iter().for_each(|news| news.notify_waiters());
+    }
+
+    fn failure(&self) -> Option<Error> {
+        let failure = self.state().failure.clone()?;
+        Some(Error::new(failure.kind, "watch").with_message(failure.message))
     }
 }

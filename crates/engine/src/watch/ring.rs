@@ -129,6 +129,11 @@ impl Ring {
         }
     }
 
+    /// Everybody who waits for news, to be told that none will come.
+    pub(super) fn waiting(&self) -> Vec<Arc<Notify>> {
+        self.topics.values().map(|topic| Arc::clone(&topic.news)).collect()
+    }
+
     /// Makes the topic remember changes from now on.
     pub(super) fn open_topic(&mut self, key: &TopicKey) -> Arc<Notify> {
         let topic = self.topics.entry(key.clone()).or_default();

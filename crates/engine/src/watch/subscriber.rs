@@ -11,8 +11,8 @@ use syntrix_storage_core::{
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Hub;
 use super::ring::{Entry, Reading, TopicKey};
+use super::{Hub, is_passing};
 use crate::gate::{Closing, closed};
 
 /// Changes taken at once, from the ring or from history: the bound of what a subscriber holds.
@@ -98,6 +98,9 @@ impl Subscriber {
             }
             if self.closing.is_closing() {
                 return Err(closed("watch"));
+            }
+            if let Some(error) = self.hub.failure() {
+                return Err(error);
             }
         }
     }
@@ -230,11 +233,6 @@ fn matches(topic: &TopicKey, change: &Change) -> bool {
     topic
         .as_ref()
         .is_none_or(|collection| collection.as_str() == change.document.path().collection_text())
-}
-
-/// Whether the stream outlives the error.
-fn is_passing(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
 
 fn abandoned(options: &WatchOptions) -> Error {
