@@ -170,7 +170,7 @@ fn a_store_that_a_backend_does_not_offer_is_refused_with_the_reason() {
     assert!(
         faults[0]
             .message()
-            .contains("`redis` offers revocations only: documents on it could not give")
+            .contains("`redis` offers revocations only; documents on it could not give")
     );
     assert_eq!(faults[0].remedy(), Some("for documents use one of: memory, mongo, pg, sqlite"));
 }
