@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
-use syntrix_storage::backend::{
-    Applied, CallContext, DocumentBackend, Feed, FeedPage, Write,
-};
+use syntrix_storage::backend::{Applied, CallContext, DocumentBackend, Feed, FeedPage, Write};
 use syntrix_storage::{
-    Capabilities, Document, DocumentPath, Error, ErrorKind, HealthReport, INDEXES_MAX,
-    IndexDefinition, IndexStatus, IndexSuggestion, Position, PurgeReport, QueryPlan, Reason, Result,
-    Retention, ScanRequest, Timestamp, TokenSeal,
+    Capabilities, CollectionPath, Document, DocumentPath, Error, ErrorKind, HealthReport,
+    INDEXES_MAX, IndexDefinition, IndexStatus, IndexSuggestion, Position, PurgeReport, QueryPlan,
+    Reason, Result, Retention, ScanRequest, Timestamp, TokenSeal,
 };
 
 use crate::factory::unavailable;
@@ -62,7 +60,8 @@ impl Documents {
         let mut found = Vec::new();
         for row in table.iter().map_err(unavailable)? {
             let (_, text) = row.map_err(unavailable)?;
-            let suggestion: IndexSuggestion = serde_json::from_str(text.value()).map_err(unavailable)?;
+            let suggestion: IndexSuggestion =
+                serde_json::from_str(text.value()).map_err(unavailable)?;
             found.push(suggestion.to_definition()?);
         }
         Ok(found)
@@ -78,9 +77,13 @@ fn apply(table: &mut DocumentTable<'_>, write: Write) -> Result<Applied> {
     let current = find(table, write.path())?;
     let document = match (write, &current) {
         (Write::Insert(document), None) => document,
-        (Write::Replace { expected, document }, Some(there)) if there.version() == expected => document,
+        (Write::Replace { expected, document }, Some(there)) if there.version() == expected => {
+            document
+        }
         (Write::ApplyIfNewer(document), None) => document,
-        (Write::ApplyIfNewer(document), Some(there)) if document.version() > there.version() => document,
+        (Write::ApplyIfNewer(document), Some(there)) if document.version() > there.version() => {
+            document
+        }
         _ => return Ok(Applied::No(current)),
     };
     table.insert(document.path().as_str(), encode(&document)?.as_str()).map_err(unavailable)?;
@@ -133,7 +136,8 @@ impl DocumentBackend for Documents {
     async fn write(&self, writes: Vec<Write>, _: &CallContext) -> Vec<Result<Applied>> {
         let count = writes.len();
         self.write_all(writes).unwrap_or_else(|error| {
-            let repeat = || Err(Error::new(error.kind(), "").with_message("the transaction failed"));
+            let repeat =
+                || Err(Error::new(error.kind(), "").with_message("the transaction failed"));
             (0..count).map(|_| repeat()).collect()
         })
     }
@@ -156,7 +160,12 @@ impl DocumentBackend for Documents {
             Some(after) => rows.partition_point(|(place, _)| plan.compare(place, after).is_le()),
             None => 0,
         };
-        Ok(rows.into_iter().skip(start).take(plan.rows_max()).map(|(_, document)| document).collect())
+        Ok(rows
+            .into_iter()
+            .skip(start)
+            .take(plan.rows_max())
+            .map(|(_, document)| document)
+            .collect())
     }
 
     async fn query_with_position(
@@ -170,7 +179,8 @@ impl DocumentBackend for Documents {
     async fn scan(&self, request: &ScanRequest, _: &CallContext) -> Result<Vec<Document>> {
         let prefix = request.collection.as_ref().map(|path| format!("{path}/")).unwrap_or_default();
         let wanted = |document: &Document| {
-            let own = |path| request.recursive || document.path().collection() == *path;
+            let own =
+                |path: &CollectionPath| request.recursive || document.path().collection() == *path;
             let behind = |after: &String| document.path().as_str() > after.as_str();
             (request.show_deleted || !document.is_deleted())
                 && request.collection.as_ref().is_none_or(own)
@@ -230,7 +240,11 @@ impl DocumentBackend for Documents {
             return Ok(());
         }
         if known.len() >= INDEXES_MAX {
-            return Err(Error::invalid("index", Reason::TooManyIndexes, "a store has at most 32 indexes"));
+            return Err(Error::invalid(
+                "index",
+                Reason::TooManyIndexes,
+                "a store has at most 32 indexes",
+            ));
         }
         let transaction = self.database.begin_write().map_err(unavailable)?;
         {
@@ -252,7 +266,8 @@ impl DocumentBackend for Documents {
     }
 
     async fn health(&self) -> Result<HealthReport> {
-        Ok(HealthReport::new("redb", self.database.begin_read().is_ok()).with_fact("durability", "durable"))
+        Ok(HealthReport::new("redb", self.database.begin_read().is_ok())
+            .with_fact("durability", "durable"))
     }
 
     async fn close(&self) -> Result<()> {

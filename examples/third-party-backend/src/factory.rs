@@ -110,7 +110,9 @@ fn shared_database(file: &PathBuf) -> Result<Arc<Database>> {
 }
 
 pub(crate) fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Unavailable, "").with_message("the redb file cannot be used").with_source(error)
+    Error::new(ErrorKind::Unavailable, "")
+        .with_message("the redb file cannot be used")
+        .with_source(error)
 }
 
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use syntrix_storage::{StorageConfig, StorageHarness};
 use tempfile::TempDir;
 
 use crate::args::Format;
+use crate::commands::stoppable::{Stop, Stoppable};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::report;
@@ -62,14 +63,33 @@ pub(crate) async fn run(args: ConformanceArgs, session: &mut Session) -> Result<
     // Both name the documents, the one store this release has cases for.
     let (Store::Documents | Store::All) = args.store;
     let (config, folder) = config(args.backend, session)?;
-    let harness: Arc<dyn Harness> = Arc::new(StorageHarness::open(config).await?);
+    let stop = Stop::default();
     let tested = tokio::select! {
-        tested = test(&harness, &args, text.as_deref()) => Ok(tested),
-        _ = tokio::signal::ctrl_c() => Err(Failure::negative("conformance", "interrupted")),
+        // Polled first, so that the signal is caught from before the first namespace on.
+        biased;
+        failed = stop_when_interrupted(&stop) => return Err(failed),
+        tested = test(config, &args, text.as_deref(), &stop) => tested?,
     };
-    remove_leftovers(&*harness).await?;
     drop(folder);
-    finish(&tested?, args.report.as_deref(), &mut session.output)
+    if stop.is_set() {
+        return Err(Failure::negative("conformance", "interrupted"));
+    }
+    finish(&tested, args.report.as_deref(), &mut session.output)
+}
+
+/// The first Ctrl-C lets the cases under way end and clean up; only a second one ends the process as it is.
+async fn stop_when_interrupted(stop: &Stop) -> Failure {
+    for _ in 0..2 {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            return Failure::io("Ctrl-C")(error);
+        }
+        if stop.is_set() {
+            break;
+        }
+        stop.set();
+        report::line("interrupted: the cases under way clean up; again to leave at once");
+    }
+    Failure::negative("conformance", "interrupted twice; namespaces may be left")
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
@@ -91,7 +111,24 @@ fn config(
     }
 }
 
-async fn test(harness: &Arc<dyn Harness>, args: &ConformanceArgs, text: Option<&str>) -> Report {
+async fn test(
+    config: StorageConfig,
+    args: &ConformanceArgs,
+    text: Option<&str>,
+    stop: &Stop,
+) -> Result<Report, Failure> {
+    let harness = Stoppable::new(StorageHarness::open(config).await?, stop.clone());
+    let harness: Arc<dyn Harness> = Arc::new(harness);
+    let tested = run_cases(&harness, args, text).await;
+    remove_leftovers(&*harness).await?;
+    Ok(tested)
+}
+
+async fn run_cases(
+    harness: &Arc<dyn Harness>,
+    args: &ConformanceArgs,
+    text: Option<&str>,
+) -> Report {
     let mut selection = Selection::all();
     if let Some(filter) = &args.filter {
         selection = selection.with_filter(filter);
@@ -118,7 +155,7 @@ fn progress() -> ProgressBar {
     }
 }
 
-/// An interrupted run leaves namespaces behind; so does a case that hung.
+/// A case that hung leaves its namespace behind.
 async fn remove_leftovers(harness: &dyn Harness) -> Result<(), Failure> {
     for namespace in harness.leftovers().await? {
         harness.remove(&namespace).await?;

@@ -9,6 +9,7 @@ pub(crate) mod generate;
 pub(crate) mod import;
 pub(crate) mod index;
 pub(crate) mod query;
+mod stoppable;
 pub(crate) mod watch;
 
 use crate::args::Command;

@@ -51,12 +51,40 @@ fn a_watch_ends_well_on_an_interrupt_with_its_place_saved() {
     let mut lines = BufReader::new(watch.stdout.take().expect("piped")).lines();
     lines.next().expect("an event").expect("text");
 
-    let process = watch.id().to_string();
-    let sent = std::process::Command::new("kill").args(["-INT", &process]).status();
-    assert!(sent.expect("kill runs").success());
+    interrupt(&watch);
     assert_eq!(watch.wait().expect("ended").code(), Some(0));
     program.lines(&["doc", "create", "c/2", "{}"]);
     let resumed = program.lines(&["watch", "--resume-file", &place, "--limit", "1"]);
     let event = resumed.iter().find(|line| line["type"] != "bookmark").expect("an event");
     assert_eq!(event["path"], "c/2");
+}
+
+/// An interrupted run of the suite ends by removing what it made, wherever it was.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_conformance_run_leaves_no_namespace() {
+    let program = Program::new();
+    let text = "storage:\n  document:\n    backend: sqlite\n    sqlite: {}\n";
+    let config = program.file("storage.yaml", text);
+    let names = || match std::fs::read_dir(program.path("data")) {
+        Ok(entries) => entries.flatten().map(|entry| entry.file_name()).collect(),
+        Err(_) => Vec::new(),
+    };
+    let mut suite = program.start(&["conformance", "--config", &config]);
+    let is_case = |name: &std::ffi::OsString| name.to_string_lossy().contains("ns-doc_");
+    while !names().iter().any(is_case) {
+        assert_eq!(suite.try_wait().expect("asked"), None, "ended before it was interrupted");
+        std::thread::yield_now();
+    }
+    interrupt(&suite);
+    let finished = crate::program::Finished::of(suite.wait_with_output().expect("ended"));
+    assert_eq!((finished.code, finished.stdout.as_str()), (1, ""), "{}", finished.stderr);
+    assert_eq!(names(), Vec::<std::ffi::OsString>::new());
+}
+
+#[cfg(unix)]
+fn interrupt(process: &std::process::Child) {
+    let id = process.id().to_string();
+    let sent = std::process::Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.expect("kill runs").success());
 }
