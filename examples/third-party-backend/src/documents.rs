@@ -18,15 +18,16 @@ use crate::table::{DOCUMENTS, INDEXES, decode, encode};
 #[derive(Debug)]
 pub(crate) struct Documents {
     database: Arc<Database>,
+    retention: Retention,
     seal: TokenSeal,
 }
 
 type DocumentTable<'transaction> = Table<'transaction, &'static str, &'static str>;
 
 impl Documents {
-    pub(crate) fn new(database: Arc<Database>) -> Self {
+    pub(crate) fn new(database: Arc<Database>, retention: Retention) -> Self {
         // Never used: this backend offers no watch.
-        Self { database, seal: TokenSeal::new(0x80, [0; 8], 0, [0; 32]) }
+        Self { database, retention, seal: TokenSeal::new(0x80, [0; 8], 0, [0; 32]) }
     }
 
     /// The documents whose path begins with `prefix`, by path.
@@ -107,7 +108,7 @@ impl DocumentBackend for Documents {
     }
 
     fn retention(&self) -> Retention {
-        Retention::default()
+        self.retention
     }
 
     fn token_seal(&self) -> &TokenSeal {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use syntrix_storage::backend::{
     Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, StoreSet,
 };
-use syntrix_storage::{Error, ErrorKind, Result, SettingsNode};
+use syntrix_storage::{Error, ErrorKind, HumanDuration, Result, Retention, SettingsNode};
 
 use crate::documents::Documents;
 use crate::table;
@@ -23,15 +23,25 @@ pub fn factory() -> Box<dyn BackendFactory> {
 
 /// One `redb` block.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Settings {
     /// The file, inside the data directory. Default: `documents.redb`.
-    #[serde(default = "default_path")]
     path: String,
+    /// How long tombstones stay. Default: `30d`.
+    soft_delete_retention: HumanDuration,
+    /// How long the change history would stay, at most `softDeleteRetention`. Default: `72h`.
+    watch_retention: HumanDuration,
 }
 
-fn default_path() -> String {
-    "documents.redb".to_owned()
+impl Default for Settings {
+    fn default() -> Self {
+        let retention = Retention::default();
+        Self {
+            path: "documents.redb".to_owned(),
+            soft_delete_retention: HumanDuration(retention.soft_delete()),
+            watch_retention: HumanDuration(retention.watch()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -57,31 +67,36 @@ impl BackendFactory for Factory {
                 .with_message("path is a file name inside the data directory")
                 .with_fact("key", "path"));
         }
-        Ok(Box::new(Provider { settings }))
+        let retention =
+            Retention::new(settings.soft_delete_retention.0, settings.watch_retention.0).map_err(
+                |_| block.invalid("watchRetention", "must not be longer than softDeleteRetention"),
+            )?;
+        Ok(Box::new(Provider { path: settings.path, retention }))
     }
 }
 
 #[derive(Debug)]
 struct Provider {
-    settings: Settings,
+    path: String,
+    retention: Retention,
 }
 
 impl Provider {
     fn file(&self, context: &OpenContext) -> PathBuf {
         let prefix = context.namespace.as_ref().map(|name| format!("{name}.")).unwrap_or_default();
-        context.data_dir.join(format!("{prefix}{}", self.settings.path))
+        context.data_dir.join(format!("{prefix}{}", self.path))
     }
 }
 
 #[async_trait]
 impl BackendProvider for Provider {
     fn connection_key(&self) -> String {
-        format!("redb:{}", self.settings.path)
+        format!("redb:{}", self.path)
     }
 
     async fn open(&self, context: &OpenContext) -> Result<Arc<dyn Backend>> {
         let database = shared_database(&self.file(context))?;
-        Ok(Arc::new(Open(Arc::new(Documents::new(database)))))
+        Ok(Arc::new(Open(Arc::new(Documents::new(database, self.retention)))))
     }
 
     async fn remove_namespace(&self, context: &OpenContext) -> Result<()> {
