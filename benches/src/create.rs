@@ -28,7 +28,7 @@ pub async fn run(rounds: usize) -> Result<Vec<Row>, Failure> {
     for round in 0..=rounds {
         // Each its own file, so that neither pays for the other's pages.
         let (bare, layer) = (Fixture::open().await?, Fixture::open().await?);
-        let connection = raw::open(bare.folder.path())?;
+        let connection = raw::open_writer(bare.folder.path())?;
         let raw = measure(async { raw_loop(&connection) }).await?.wall;
         let layered = measure(layer_loop(layer.storage.documents()?)).await?.wall;
         if round > 0 {

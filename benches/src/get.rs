@@ -25,7 +25,7 @@ pub async fn run(rounds: usize) -> Result<Vec<Row>, Failure> {
     let documents = paths.iter().cloned().enumerate();
     fixture.fill(documents.map(|(number, path)| (path, document_1_kib(number)))).await?;
     let (paths, store) = (Arc::new(paths), fixture.storage.documents()?);
-    let connection = raw::open(fixture.folder.path())?;
+    let connection = raw::open_reader(fixture.folder.path())?;
     let mut rows = Vec::new();
     for (tasks, gate) in [(1, 1.10), (64, 1.15)] {
         let pairs = pairs(rounds, tasks, &connection, &paths, &store).await?;

@@ -61,7 +61,7 @@ async fn collection(rounds: usize, size: usize) -> Result<Vec<Pair>, Failure> {
     for start in (0..size).step_by(50_000) {
         fixture.fill((start..size.min(start + 50_000)).map(message)).await?;
     }
-    let connection = raw::open(fixture.folder.path())?;
+    let connection = raw::open_reader(fixture.folder.path())?;
     let (store, statement) = (fixture.storage.documents()?, by_hand());
     let mut pairs = Vec::new();
     for round in 0..=rounds {
