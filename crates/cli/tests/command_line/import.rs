@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::program::{Program, numbered_lines};
+use crate::program::{Finished, Program, numbered_lines};
 
 #[test]
 fn what_is_exported_can_be_imported_elsewhere_and_is_the_same() {
@@ -122,4 +122,52 @@ fn the_report_is_json_where_json_is_asked_for() {
     assert_eq!(told[0]["rejected"]["line"], 1);
     assert_eq!(told[1]["imported"]["rejected"], 1);
     assert_eq!(told[2]["error"]["operation"], "import");
+}
+
+/// A disk that fills up in the middle: each line ends as stored or as rejected, and the count of stored ones is true.
+#[cfg(unix)]
+#[test]
+fn a_store_that_fails_half_way_leaves_every_line_told_and_a_second_run_finishes() {
+    const LINES: usize = 3000;
+    let program = Program::new();
+    program.lines(&["doc", "create", "other/1", "{}"]);
+    let line = |n| format!(r#"{{"path":"c/{n:04}","data":{{"text":"{}"}}}}"#, "x".repeat(400));
+    let input = (1..=LINES).map(line).collect::<Vec<_>>().join("\n");
+    let file = program.file("lines", &input);
+
+    let imported = limited_to(&program, 3000, &["doc", "import", &file]);
+    let (created, rejected) = (count(&imported, "created"), count(&imported, "rejected"));
+    assert_eq!(imported.code, 1, "{}", imported.stderr);
+    assert!(created > 0 && rejected > 0, "{created} created, {rejected} rejected");
+    assert_eq!(created + rejected, LINES);
+    let is_told = |line: &&str| line.starts_with("line ") && line.contains(": unavailable");
+    let told = imported.stderr.lines().filter(is_told);
+    assert_eq!(told.count(), rejected);
+    assert_eq!(program.lines(&["doc", "export", "c"]).len(), created);
+
+    let again = program.run(&["doc", "import", &file]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert_eq!(count(&again, "created"), rejected);
+    assert_eq!(count(&again, "already there"), created);
+}
+
+/// Runs the binary while no file may grow beyond so many blocks of 512 bytes: writes behind that fail as on a full disk.
+#[cfg(unix)]
+fn limited_to(program: &Program, blocks: u32, arguments: &[&str]) -> Finished {
+    let command = program.command(arguments);
+    let mut shell = std::process::Command::new("sh");
+    // Without the trap the signal of the limit would end the binary before it could say anything.
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    shell.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.current_dir(program.path("")).env_remove("RUST_LOG");
+    Finished::of(shell.output().expect("the shell runs"))
+}
+
+/// The number before `what` in the report.
+#[cfg(unix)]
+fn count(finished: &Finished, what: &str) -> usize {
+    let report = finished.stderr.lines().find(|line| line.contains(" already there, "));
+    let report = report.unwrap_or_else(|| panic!("no report: {}", finished.stderr));
+    let part = report.split(", ").find(|part| part.ends_with(what)).expect(what);
+    part.split(' ').next().and_then(|number| number.parse().ok()).expect(part)
 }

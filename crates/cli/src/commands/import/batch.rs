@@ -8,9 +8,7 @@ use syntrix_storage::{
     ITEMS_MAX, ReadOptions, WriteResult, encode_data, normalize_data,
 };
 
-use super::is_about_the_line;
 use super::line::Fault;
-use crate::failure::Failure;
 
 /// Most bytes of lines in one batch, unless one alone is larger.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -80,11 +78,14 @@ impl Batch {
     }
 
     /// Writes the items and empties the batch; with `strict`, items behind the first rejected one are left out.
+    ///
+    /// Every other item has its outcome, in the order of the lines: a failure of the store rejects the items it met, and what was
+    /// stored before it or beside it still counts as stored.
     pub(super) async fn write(
         &mut self,
         documents: &dyn DocumentStore,
         policy: Policy,
-    ) -> Result<Vec<(u64, Outcome)>, Failure> {
+    ) -> Vec<(u64, Outcome)> {
         let mut pending = std::mem::take(self).items;
         let mut outcomes = Vec::with_capacity(pending.len());
         for round in 1.. {
@@ -92,10 +93,10 @@ impl Batch {
                 break;
             }
             let last = round == ROUNDS_MAX;
-            pending = write_once(documents, policy, pending, last, &mut outcomes).await?;
+            pending = write_once(documents, policy, pending, last, &mut outcomes).await;
         }
         outcomes.sort_by_key(|(number, _)| *number);
-        Ok(outcomes)
+        outcomes
     }
 }
 
@@ -106,12 +107,15 @@ async fn write_once(
     items: Vec<Item>,
     last: bool,
     outcomes: &mut Vec<(u64, Outcome)>,
-) -> Result<Vec<Item>, Failure> {
+) -> Vec<Item> {
     let paths: Vec<_> = items.iter().map(|item| item.path.clone()).collect();
-    let stored = documents.get_many(&paths, ReadOptions::default()).await?;
+    let stored = match documents.get_many(&paths, ReadOptions::default()).await {
+        Ok(stored) => stored,
+        Err(error) => return reject_all(&items, error, outcomes),
+    };
     let (mut writes, mut written) = (Vec::new(), Vec::new());
     for (item, stored) in items.into_iter().zip(stored) {
-        match decide(&item, stored.as_ref(), policy)? {
+        match decide(&item, stored.as_ref(), policy) {
             Decision::Done(outcome) => {
                 let stop = policy.strict && matches!(outcome, Outcome::Rejected(_));
                 outcomes.push((item.number, outcome));
@@ -129,22 +133,36 @@ async fn write_once(
             }
         }
     }
-    let results = documents.bulk(writes, BulkOptions::default()).await?;
-    settle(written, results, last, outcomes)
+    match documents.bulk(writes, BulkOptions::default()).await {
+        Ok(results) => settle(written, results, last, outcomes),
+        Err(error) => {
+            let items: Vec<_> = written.into_iter().map(|(item, _)| item).collect();
+            reject_all(&items, error, outcomes)
+        }
+    }
 }
 
-fn decide(item: &Item, stored: Option<&Document>, policy: Policy) -> Result<Decision, Failure> {
-    let Some(stored) = stored else { return Ok(Decision::Create) };
-    if stored.decode::<Map<String, Value>>()? == item.data {
-        return Ok(Decision::Done(Outcome::Unchanged));
+/// A failure that no single item is to blame for. None of them is tried again.
+fn reject_all(items: &[Item], error: Error, outcomes: &mut Vec<(u64, Outcome)>) -> Vec<Item> {
+    let fault = Fault::from(error);
+    outcomes.extend(items.iter().map(|item| (item.number, Outcome::Rejected(fault.clone()))));
+    Vec::new()
+}
+
+fn decide(item: &Item, stored: Option<&Document>, policy: Policy) -> Decision {
+    let Some(stored) = stored else { return Decision::Create };
+    match stored.decode::<Map<String, Value>>() {
+        Ok(data) if data == item.data => return Decision::Done(Outcome::Unchanged),
+        Ok(_) => {}
+        Err(error) => return Decision::Done(Outcome::Rejected(error.into())),
     }
     if policy.replace {
-        return Ok(Decision::Replace(Filter::version_is(stored.version())));
+        return Decision::Replace(Filter::version_is(stored.version()));
     }
     let error = Error::new(ErrorKind::AlreadyExists, "import")
         .with_message("a document with other data is there; --replace replaces it")
         .with_fact("path", &item.path);
-    Ok(Decision::Done(Outcome::Rejected(error.into())))
+    Decision::Done(Outcome::Rejected(error.into()))
 }
 
 fn create(item: &Item) -> BulkItem {
@@ -161,19 +179,16 @@ fn settle(
     results: Vec<Result<WriteResult, Error>>,
     last: bool,
     outcomes: &mut Vec<(u64, Outcome)>,
-) -> Result<Vec<Item>, Failure> {
+) -> Vec<Item> {
     let mut overtaken = Vec::new();
     for ((item, outcome), result) in written.into_iter().zip(results) {
         match result {
             Ok(_) => outcomes.push((item.number, outcome)),
             Err(error) if was_overtaken(error.kind()) && !last => overtaken.push(item),
-            Err(error) if is_about_the_line(error.kind()) => {
-                outcomes.push((item.number, Outcome::Rejected(error.into())));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => outcomes.push((item.number, Outcome::Rejected(error.into()))),
         }
     }
-    Ok(overtaken)
+    overtaken
 }
 
 /// Whether another writer changed the document between the decision and the write.

@@ -1,6 +1,7 @@
 //! One line of an import: which document it is.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use syntrix_storage::{CollectionPath, DocumentPath, Error};
@@ -23,13 +24,13 @@ const RESERVED: [&str; 9] = [
     "deleted",
 ];
 
-/// Why a line is rejected.
-#[derive(Debug)]
+/// Why a line is rejected. Cheap to clone: one failure of the store may meet many lines.
+#[derive(Clone, Debug)]
 pub(super) enum Fault {
     /// It is no line of an import.
     Text(String),
     /// The store refuses it.
-    Store(Box<Error>),
+    Store(Arc<Error>),
 }
 
 impl Fault {
@@ -47,7 +48,7 @@ impl Fault {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Self::Store(Box::new(error.in_operation("import")))
+        Self::Store(Arc::new(error.in_operation("import")))
     }
 }
 

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use syntrix_storage::{DocumentStore, ErrorKind};
+use syntrix_storage::DocumentStore;
 
 use crate::args::Format;
 use crate::failure::Failure;
@@ -102,18 +102,19 @@ impl Import {
                 Ok(None) => {}
                 Ok(Some(item)) => {
                     if batch.must_be_written_before(&item) {
-                        self.write(&mut batch).await?;
+                        self.write(&mut batch).await;
                     }
                     batch.push(item, bytes);
                 }
-                Err(fault) => self.reject_in_turn(number, fault, &mut batch).await?,
+                Err(fault) => self.reject_in_turn(number, fault, &mut batch).await,
             }
             self.tally.read(bytes);
             if self.is_over() {
                 return Ok(());
             }
         }
-        self.write(&mut batch).await
+        self.write(&mut batch).await;
+        Ok(())
     }
 
     fn read(&self, line: RawLine) -> Result<Option<batch::Item>, Fault> {
@@ -124,24 +125,18 @@ impl Import {
     }
 
     /// Strict means that everything before a rejected line is stored and nothing behind it.
-    async fn reject_in_turn(
-        &mut self,
-        number: u64,
-        fault: Fault,
-        batch: &mut Batch,
-    ) -> Result<(), Failure> {
+    async fn reject_in_turn(&mut self, number: u64, fault: Fault, batch: &mut Batch) {
         if self.policy.strict {
-            self.write(batch).await?;
+            self.write(batch).await;
             if self.is_over() {
-                return Ok(());
+                return;
             }
         }
         self.tally.reject(number, &fault);
-        Ok(())
     }
 
-    async fn write(&mut self, batch: &mut Batch) -> Result<(), Failure> {
-        for (number, outcome) in batch.write(&*self.documents, self.policy).await? {
+    async fn write(&mut self, batch: &mut Batch) {
+        for (number, outcome) in batch.write(&*self.documents, self.policy).await {
             match outcome {
                 Outcome::Created => self.tally.created += 1,
                 Outcome::Replaced => self.tally.replaced += 1,
@@ -150,22 +145,9 @@ impl Import {
             }
         }
         self.tally.show();
-        Ok(())
     }
 
     fn is_over(&self) -> bool {
         self.policy.strict && self.tally.rejected > 0
     }
-}
-
-/// Whether an error speaks of one line; the others would meet every line alike.
-fn is_about_the_line(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::InvalidArgument
-            | ErrorKind::AlreadyExists
-            | ErrorKind::NotFound
-            | ErrorKind::PreconditionFailed
-            | ErrorKind::Conflict
-    )
 }
