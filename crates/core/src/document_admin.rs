@@ -15,6 +15,20 @@ use crate::path::CollectionPath;
 #[async_trait]
 pub trait DocumentAdmin: Send + Sync + std::fmt::Debug {
     /// All declared indexes with their state.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let admin = storage.document_admin()?;
+    /// assert!(admin.list_indexes().await?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn list_indexes(&self) -> Result<Vec<IndexStatus>>;
 
     /// Builds an index and returns when queries may use it. Creating one that exists does nothing.
@@ -22,6 +36,25 @@ pub trait DocumentAdmin: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// [`Reason::TooManyIndexes`](crate::Reason::TooManyIndexes) beyond 32.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{Direction, IndexDefinition, OrderBy, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let admin = storage.document_admin()?;
+    /// let by_room = OrderBy::new("room", Direction::Ascending)?;
+    /// let by_time = OrderBy::new("sentAt", Direction::Descending)?;
+    /// let index = IndexDefinition::new("messages", vec![by_room, by_time])?;
+    /// admin.create_index(&index).await?;
+    /// let listed = admin.list_indexes().await?;
+    /// assert!(listed[0].ready && listed[0].definition == index);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn create_index(&self, index: &IndexDefinition) -> Result<()>;
 
     /// Removes an index by name.
@@ -29,18 +62,103 @@ pub trait DocumentAdmin: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{Direction, IndexDefinition, OrderBy, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let admin = storage.document_admin()?;
+    /// let by_room = OrderBy::new("room", Direction::Ascending)?;
+    /// let by_time = OrderBy::new("sentAt", Direction::Descending)?;
+    /// let index = IndexDefinition::new("messages", vec![by_room, by_time])?;
+    /// admin.create_index(&index).await?;
+    /// admin.drop_index(index.name()).await?;
+    /// assert!(admin.list_indexes().await?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn drop_index(&self, name: &str) -> Result<()>;
 
     /// Reads a page of everything, tombstones included if asked, by path.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{CollectionPath, DocumentPath, ScanRequest, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let admin = storage.document_admin()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// storage.documents()?.create(&lobby, json!({}), Default::default()).await?;
+    ///
+    /// let rooms = CollectionPath::parse("rooms")?;
+    /// let page = admin.scan(ScanRequest::of(Some(rooms), false)).await?;
+    /// assert_eq!(page.documents.len(), 1);
+    /// assert!(page.next.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn scan(&self, request: ScanRequest) -> Result<ScanPage>;
 
     /// Removes up to `limit` tombstones, and as many changes of the history, whose retention is over. No event tells of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let admin = storage.document_admin()?;
+    /// let report = admin.purge_expired(1000).await?;
+    /// assert!(report.purged == 0 && !report.more);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn purge_expired(&self, limit: usize) -> Result<PurgeReport>;
 
     /// Whether the store answers, how fast, and what its operator should know.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let admin = storage.document_admin()?;
+    /// let report = admin.health().await?;
+    /// assert!(report.ready);
+    /// assert_eq!(report.backend, "memory");
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn health(&self) -> Result<HealthReport>;
 
     /// What the backend behind the store offers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let admin = storage.document_admin()?;
+    /// assert!(admin.capabilities().watch);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn capabilities(&self) -> Capabilities;
 }
 

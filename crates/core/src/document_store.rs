@@ -53,9 +53,51 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] if there is none or it is deleted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{DocumentPath, ErrorKind, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// documents.create(&lobby, json!({"topic": "rust", "members": 1}), Default::default()).await?;
+    /// let room = documents.get(&lobby, Default::default()).await?;
+    /// assert_eq!(room.version().get(), 1);
+    /// assert_eq!(room.value()?["topic"], "rust");
+    ///
+    /// let nowhere = DocumentPath::parse("rooms/nowhere")?;
+    /// let error = documents.get(&nowhere, Default::default()).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn get(&self, path: &DocumentPath, options: ReadOptions) -> Result<Document>;
 
     /// Reads up to 1000 documents; the answers are in the order of `paths`, `None` where there is no live document.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{DocumentPath, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// documents.create(&lobby, json!({"topic": "rust", "members": 1}), Default::default()).await?;
+    /// let nowhere = DocumentPath::parse("rooms/nowhere")?;
+    /// let found = documents.get_many(&[nowhere, lobby], Default::default()).await?;
+    /// assert!(found[0].is_none() && found[1].is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn get_many(
         &self,
         paths: &[DocumentPath],
@@ -67,6 +109,24 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// [`ErrorKind::AlreadyExists`] if a live document has the path, whatever its data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{DocumentPath, ErrorKind, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// documents.create(&lobby, json!({"topic": "rust", "members": 1}), Default::default()).await?;
+    /// let again = documents.create(&lobby, json!({}), Default::default()).await;
+    /// assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn create(
         &self,
         path: &DocumentPath,
@@ -79,6 +139,31 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`], or [`ErrorKind::PreconditionFailed`] with the fact `version`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{DocumentPath, ErrorKind, Filter, Storage, WriteOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// documents.create(&lobby, json!({"topic": "rust", "members": 1}), Default::default()).await?;
+    /// // Only if it is still the version that was read.
+    /// let seen = documents.get(&lobby, Default::default()).await?.version();
+    /// let unchanged = || WriteOptions::default().with_precondition(Filter::version_is(seen));
+    /// let written = documents.update(&lobby, json!({"topic": "sqlite"}), unchanged()).await?;
+    /// assert_eq!(written.version().get(), 2);
+    ///
+    /// let late = documents.update(&lobby, json!({"topic": "redis"}), unchanged()).await.unwrap_err();
+    /// assert_eq!(late.kind(), ErrorKind::PreconditionFailed);
+    /// assert_eq!(late.fact("version"), Some("2"));
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn update(
         &self,
         path: &DocumentPath,
@@ -91,6 +176,25 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// As `update`, and [`ErrorKind::PathConflict`] if a path leads through something that is not an object.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{DocumentPath, Patch, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// documents.create(&lobby, json!({"topic": "rust", "members": 1}), Default::default()).await?;
+    /// let patch = Patch::new().set("members", json!(2)).set("owner.name", json!("ada")).remove("topic");
+    /// let room = documents.patch(&lobby, patch, Default::default()).await?.document;
+    /// assert_eq!(room.value()?, json!({"members": 2, "owner": {"name": "ada"}}));
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn patch(
         &self,
         path: &DocumentPath,
@@ -103,6 +207,30 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// As `update`; deleting twice is [`ErrorKind::NotFound`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{DocumentPath, ErrorKind, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// documents.create(&lobby, json!({"topic": "rust", "members": 1}), Default::default()).await?;
+    /// let tombstone = documents.delete(&lobby, Default::default()).await?.document;
+    /// assert!(tombstone.is_deleted());
+    /// let error = documents.get(&lobby, Default::default()).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    ///
+    /// // A revived document goes on counting.
+    /// let revived = documents.create(&lobby, json!({}), Default::default()).await?;
+    /// assert_eq!(revived.version().get(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn delete(&self, path: &DocumentPath, options: WriteOptions) -> Result<WriteResult>;
 
     /// Reads one page of a collection.
@@ -110,6 +238,35 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// [`ErrorKind::IndexRequired`] with the index to create, before anything is read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{Direction, DocumentPath, Operator, Query, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// for number in 1..=3 {
+    ///     let path = DocumentPath::parse(&format!("scores/{number}"))?;
+    ///     documents.create(&path, json!({"points": number * 10}), Default::default()).await?;
+    /// }
+    /// let best = Query::new("scores")?
+    ///     .filter("points", Operator::Greater, 10)?
+    ///     .order_by("points", Direction::Descending)?
+    ///     .limit(1);
+    /// let first = documents.query(best.clone(), Default::default()).await?;
+    /// assert_eq!(first.documents[0].path().as_str(), "scores/3");
+    ///
+    /// let next = first.next.expect("there is one more");
+    /// let second = documents.query(best.after(next), Default::default()).await?;
+    /// assert_eq!(second.documents[0].path().as_str(), "scores/2");
+    /// assert!(second.next.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn query(&self, query: Query, options: QueryOptions) -> Result<Page>;
 
     /// Follows the changes of one collection, or of all with `None`.
@@ -122,6 +279,33 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     ///
     /// [`ErrorKind::TokenMalformed`], [`ErrorKind::TokenForeign`], [`ErrorKind::TokenExpired`] at once;
     /// [`ErrorKind::TokenExpired`] and [`ErrorKind::Closed`] also on the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_util::StreamExt;
+    /// use serde_json::json;
+    /// use syntrix_storage::{CollectionPath, DocumentPath, EventType, Storage, WatchStart};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let rooms = CollectionPath::parse("rooms")?;
+    /// let mut changes = documents.watch(Some(&rooms), WatchStart::Now, Default::default()).await?;
+    ///
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// documents.create(&lobby, json!({"topic": "rust"}), Default::default()).await?;
+    /// while let Some(item) = changes.next().await {
+    ///     if let Some(event) = item?.into_event() {
+    ///         assert_eq!(event.event_type, EventType::Create);
+    ///         assert_eq!(event.document.path(), &lobby);
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn watch(
         &self,
         collection: Option<&CollectionPath>,
@@ -132,6 +316,25 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// Runs up to 1000 writes in order, each for itself; the results are in the order of `items`.
     ///
     /// It is no transaction: a failed item stops nothing and undoes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{BulkItem, DocumentPath, ErrorKind, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// let create = BulkItem::Create { path: lobby, data: json!({"topic": "rust"}) };
+    /// let results = documents.bulk(vec![create.clone(), create], Default::default()).await?;
+    /// assert_eq!(results[0].as_ref().unwrap().version().get(), 1);
+    /// assert_eq!(results[1].as_ref().unwrap_err().kind(), ErrorKind::AlreadyExists);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn bulk(
         &self,
         items: Vec<BulkItem>,
@@ -139,6 +342,23 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<Result<WriteResult>>>;
 
     /// Ends watches, waits up to 5 s for calls in flight and lets go of the backend. Idempotent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{DocumentPath, ErrorKind, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// documents.close().await?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// let error = documents.get(&lobby, Default::default()).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Closed);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn close(&self) -> Result<()>;
 }
 
@@ -215,6 +435,21 @@ impl BulkItem {
 #[async_trait]
 pub trait DocumentStoreExt: DocumentStore {
     /// Reads one document, `None` if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{DocumentPath, DocumentStoreExt, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let nowhere = DocumentPath::parse("rooms/nowhere")?;
+    /// assert!(documents.find(&nowhere).await?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn find(&self, path: &DocumentPath) -> Result<Option<Document>> {
         match self.get(path, ReadOptions::default()).await {
             Ok(document) => Ok(Some(document)),
@@ -224,6 +459,28 @@ pub trait DocumentStoreExt: DocumentStore {
     }
 
     /// Reads one document's data as the caller's own type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{DocumentPath, DocumentStoreExt, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// struct Room {
+    ///     topic: String,
+    /// }
+    ///
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// let room = Room { topic: "rust".into() };
+    /// documents.create_from(&lobby, &room).await?;
+    /// assert_eq!(documents.get_as::<Room>(&lobby).await?, room);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn get_as<T: DeserializeOwned>(&self, path: &DocumentPath) -> Result<T> {
         self.get(path, ReadOptions::default())
             .await?
@@ -236,6 +493,28 @@ pub trait DocumentStoreExt: DocumentStore {
     /// # Errors
     ///
     /// As `create`, and [`Reason::DataNotObject`] if `data` has no JSON form.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{DocumentPath, DocumentStoreExt, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// struct Room {
+    ///     topic: String,
+    /// }
+    ///
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// let room = Room { topic: "rust".into() };
+    /// documents.create_from(&lobby, &room).await?;
+    /// assert_eq!(documents.get_as::<Room>(&lobby).await?, room);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn create_from<T: Serialize + Sync>(
         &self,
         path: &DocumentPath,
