@@ -5,8 +5,10 @@
 
 mod create;
 mod get;
+mod hub;
 mod query;
 mod raw;
+mod revoked;
 mod rounds;
 mod store;
 mod watch;
@@ -49,9 +51,12 @@ fn main() -> Result<(), Failure> {
 
 type Benchmark = fn(&tokio::runtime::Runtime, &Arguments) -> Result<Vec<Row>, Failure>;
 
-fn benchmarks() -> [(&'static str, Benchmark); 4] {
+fn benchmarks() -> [(&'static str, Benchmark); 6] {
     [
+        // First: it measures the process's memory.
+        ("hub", |runtime, arguments| runtime.block_on(hub::run(arguments.rounds))),
         ("get", |runtime, arguments| runtime.block_on(get::run(arguments.rounds))),
+        ("revoked", |runtime, arguments| runtime.block_on(revoked::run(arguments.rounds))),
         ("create", |runtime, arguments| runtime.block_on(create::run(arguments.rounds))),
         ("query", |runtime, arguments| {
             runtime.block_on(query::run(arguments.rounds, arguments.documents_max))

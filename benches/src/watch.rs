@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use syntrix_storage::{DocumentPath, WatchItem, WatchOptions, WatchStart};
 
 use crate::Failure;
-use crate::rounds::{Row, median};
+use crate::rounds::{Row, median, percentile};
 use crate::store::{Fixture, document_1_kib};
 
 const EVENTS_PER_ROUND: usize = 200;
@@ -41,10 +41,4 @@ pub async fn run(rounds: usize) -> Result<Vec<Row>, Failure> {
     let layer = format!("p99 {p99:.3} ms");
     let p50 = median(delays_ms);
     Ok(vec![Row::figure("commit to watcher, p50, wall", "–".into(), layer, p50, "ms", GATE_MS)])
-}
-
-fn percentile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * share) as usize]
 }

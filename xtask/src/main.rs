@@ -3,12 +3,12 @@
 //! `test` is the gate: what it accepts may be merged. The other commands are parts
 //! of it that one wants to run alone, longer, or with other numbers.
 
-mod bench;
 mod dependencies;
 mod failure;
 mod gate;
 mod metadata;
 mod process;
+mod released;
 mod soak;
 
 use std::path::Path;
@@ -33,8 +33,14 @@ enum Command {
     Test(gate::Options),
     /// Checks who depends on whom, and the version floors
     Dependencies,
-    /// Kills a writing process with SIGKILL again and again and checks that nothing it was promised is lost
+    /// Kills writing processes with SIGKILL again and again and checks that nothing they were promised is lost
     Soak(soak::Options),
+    /// Feeds mutated texts to everything that reads text from outside
+    Fuzz {
+        /// Passed on to the fuzz program, for example --seconds 60
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measures against the raw drivers
     Bench {
         /// Passed on to the bench program
@@ -65,7 +71,12 @@ fn run(command: Command) -> Result<bool> {
         Command::Test(options) => test(&options, &program),
         Command::Dependencies => dependencies::run(&Workspace::locate()?).map(|()| true),
         Command::Soak(options) => soak::run(&program, &options).map(|()| true),
-        Command::Bench { arguments } => bench::run(&arguments).map(|()| true),
+        Command::Fuzz { arguments } => {
+            released::run("syntrix-storage-fuzz", &arguments).map(|()| true)
+        }
+        Command::Bench { arguments } => {
+            released::run("syntrix-storage-benches", &arguments).map(|()| true)
+        }
         Command::Writer(options) => soak::write(&options).map(|()| true),
     }
 }

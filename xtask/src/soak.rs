@@ -1,6 +1,6 @@
-//! `cargo xtask soak`: a writing process is killed with SIGKILL at random moments.
+//! `cargo xtask soak`: writing processes on one store are killed with SIGKILL at random moments.
 //!
-//! The writer (this same program, `__writer`) runs several tasks over a handful of
+//! A writer (this same program, `__writer`) runs several tasks over a handful of
 //! documents, so that writes collide, and notes every acknowledged write in a journal
 //! before it counts as told. After the kill the parent opens the store and holds it to
 //! its word: whatever was acknowledged is there or superseded, nothing is half applied,
@@ -16,7 +16,7 @@ mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -38,15 +38,18 @@ pub(crate) struct Options {
     /// How often a writer is killed
     #[arg(long, default_value_t = 200)]
     kills: u32,
+    /// How many processes write at the same time
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
+    processes: u32,
     /// Start no further writer after so many seconds
     #[arg(long)]
     seconds_max: Option<u64>,
 }
 
 impl Options {
-    /// So many kills, without a limit of time.
+    /// So many kills of two processes, without a limit of time.
     pub(crate) fn kills(kills: u32) -> Self {
-        Self { kills, seconds_max: None }
+        Self { kills, processes: 2, seconds_max: None }
     }
 
     fn is_over(&self, started: Instant) -> bool {
@@ -93,9 +96,9 @@ impl<'a> Soak<'a> {
     fn run(&mut self, options: &Options) -> Result<()> {
         let started = Instant::now();
         while self.kills < options.kills && !options.is_over(started) {
-            self.kills += 1;
-            let journal = self.kill_one()?;
-            self.ledger.acknowledge(journal::read(&journal)?);
+            for journal in self.kill_together(options.processes)? {
+                self.ledger.acknowledge(journal::read(&journal)?);
+            }
             if fastrand::u32(..CHECK_ONE_IN) == 0 {
                 self.check()?;
             }
@@ -105,16 +108,24 @@ impl<'a> Soak<'a> {
         self.summarise(started.elapsed())
     }
 
-    /// Lets one writer live for a random time and returns its journal.
-    fn kill_one(&self) -> Result<PathBuf> {
-        let journal = self.folder.path().join(format!("journal-{}.jsonl", self.kills));
-        let mut writer = self.start(&journal)?;
-        std::thread::sleep(Duration::from_millis(fastrand::u64(LIFE_MS)));
-        let status = kill(&mut writer)?;
-        match status.code() {
-            None => Ok(journal),
-            Some(_) => Err(Failure::new(format!("the writer gave up by itself: {status}"))),
+    /// Lets writers live side by side, each for a random time, and returns their journals.
+    fn kill_together(&mut self, processes: u32) -> Result<Vec<PathBuf>> {
+        let mut writers = Vec::new();
+        for _ in 0..processes {
+            self.kills += 1;
+            let journal = self.folder.path().join(format!("journal-{}.jsonl", self.kills));
+            let life = Duration::from_millis(fastrand::u64(LIFE_MS));
+            writers.push((life, Writer(self.start(&journal)?), journal));
         }
+        writers.sort_by_key(|(life, ..)| *life);
+        let started = Instant::now();
+        let mut journals = Vec::new();
+        for (life, writer, journal) in writers {
+            std::thread::sleep(life.saturating_sub(started.elapsed()));
+            writer.kill()?;
+            journals.push(journal);
+        }
+        Ok(journals)
     }
 
     fn start(&self, journal: &Path) -> Result<Child> {
@@ -167,10 +178,26 @@ fn data_folder(folder: &TempDir) -> PathBuf {
     folder.path().join("data")
 }
 
-/// SIGKILL: no handler runs, nothing is flushed. Waiting makes sure that its locks are gone.
-///
-/// The status has an exit code only if the writer had ended before.
-fn kill(writer: &mut Child) -> Result<ExitStatus> {
-    writer.kill().context(|| "killing the writer".into())?;
-    writer.wait().context(|| "waiting for the writer's end".into())
+/// A writing process, killed at the latest when it is dropped.
+struct Writer(Child);
+
+impl Writer {
+    /// SIGKILL: no handler runs, nothing is flushed. Waiting makes sure that its locks are gone.
+    fn kill(mut self) -> Result<()> {
+        self.0.kill().context(|| "killing the writer".into())?;
+        let status = self.0.wait().context(|| "waiting for the writer's end".into())?;
+        // There is an exit code only if the writer had ended before.
+        match status.code() {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(format!("the writer gave up by itself: {status}"))),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Backend, BackendProvider, DocumentBackend, OpenContext};
+use syntrix_storage_core::backend::{
+    Backend, BackendProvider, Canary, DocumentBackend, OpenContext, RevocationBackend, UserBackend,
+};
 use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention};
 
 use crate::documents::MemoryDocuments;
+use crate::revocations::{MemoryRevocations, RevocationTable};
 use crate::table::Table;
+use crate::users::{MemoryUsers, UserTable};
 use crate::watch::token_seal;
 
 /// Two blocks never share data, so each provider counts as a server of its own.
@@ -22,32 +26,31 @@ pub(crate) struct MemoryProvider {
     number: u64,
     retention: Retention,
     /// What is open, by namespace. Weak: the data belongs to those who hold it open.
-    tables: Mutex<HashMap<Option<String>, Weak<Table>>>,
+    open: Mutex<HashMap<Option<String>, Weak<Data>>>,
 }
 
 impl MemoryProvider {
     pub(crate) fn new(retention: Retention) -> Self {
         let number = PROVIDERS.fetch_add(1, Ordering::Relaxed);
-        Self { number, retention, tables: Mutex::default() }
+        Self { number, retention, open: Mutex::default() }
     }
 
-    /// The open table of `namespace`, or a new one.
-    fn table(&self, namespace: Option<&str>) -> Result<Arc<Table>> {
-        let mut tables = lock(&self.tables);
-        tables.retain(|_, table| table.strong_count() > 0);
+    /// The open data of `namespace`, or new ones.
+    fn data(&self, namespace: Option<&str>) -> Result<Arc<Data>> {
+        let mut open = lock(&self.open);
+        open.retain(|_, data| data.strong_count() > 0);
         let namespace = namespace.map(str::to_owned);
-        if let Some(table) = tables.get(&namespace).and_then(Weak::upgrade) {
-            return Ok(table);
+        if let Some(data) = open.get(&namespace).and_then(Weak::upgrade) {
+            return Ok(data);
         }
-        let seal = token_seal(namespace.as_deref(), random_epoch()?);
-        let table = Arc::new(Table::new(seal));
-        tables.insert(namespace, Arc::downgrade(&table));
-        Ok(table)
+        let data = Arc::new(Data::new(namespace.as_deref())?);
+        open.insert(namespace, Arc::downgrade(&data));
+        Ok(data)
     }
 
     fn is_open(&self, namespace: &str) -> bool {
-        let tables = lock(&self.tables);
-        tables.get(&Some(namespace.to_owned())).is_some_and(|table| table.strong_count() > 0)
+        let open = lock(&self.open);
+        open.get(&Some(namespace.to_owned())).is_some_and(|data| data.strong_count() > 0)
     }
 }
 
@@ -58,9 +61,9 @@ impl BackendProvider for MemoryProvider {
     }
 
     async fn open(&self, context: &OpenContext) -> Result<Arc<dyn Backend>> {
-        let table = self.table(context.namespace.as_deref())?;
+        let data = self.data(context.namespace.as_deref())?;
         Ok(Arc::new(MemoryBackend {
-            table: Handle::new(table),
+            data: Handle::new(data),
             retention: self.retention,
             clock: Arc::clone(&context.clock),
         }))
@@ -82,7 +85,7 @@ impl BackendProvider for MemoryProvider {
 /// An open block in one namespace.
 #[derive(Debug)]
 struct MemoryBackend {
-    table: Handle,
+    data: Handle,
     retention: Retention,
     clock: Arc<dyn Clock>,
 }
@@ -90,26 +93,50 @@ struct MemoryBackend {
 #[async_trait]
 impl Backend for MemoryBackend {
     fn documents(&self) -> Result<Arc<dyn DocumentBackend>> {
-        let table = self.table.get()?;
-        Ok(Arc::new(MemoryDocuments::new(table, self.retention, Arc::clone(&self.clock))))
+        let data = self.data.get()?;
+        Ok(Arc::new(MemoryDocuments::new(data, self.retention, Arc::clone(&self.clock))))
+    }
+
+    fn users(&self) -> Result<Arc<dyn UserBackend>> {
+        Ok(Arc::new(MemoryUsers::new(self.data.get()?, Arc::clone(&self.clock))))
+    }
+
+    fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
+        Ok(Arc::new(MemoryRevocations::new(self.data.get()?, Arc::clone(&self.clock))))
     }
 
     async fn close(&self) -> Result<()> {
-        self.table.release();
+        self.data.release();
         Ok(())
     }
 }
 
-/// Holds a table open until it is released, however long the holder itself lives.
-pub(crate) struct Handle(Mutex<Option<Arc<Table>>>);
+/// What all handles of one namespace share: the three stores.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) documents: Table,
+    pub(crate) users: Mutex<UserTable>,
+    pub(crate) revocations: RevocationTable,
+}
+
+impl Data {
+    fn new(namespace: Option<&str>) -> Result<Self> {
+        let documents = Table::new(token_seal(namespace, random_epoch()?));
+        let revocations = RevocationTable::new(random_canary()?);
+        Ok(Self { documents, users: Mutex::default(), revocations })
+    }
+}
+
+/// Holds the data open until it is released, however long the holder itself lives.
+pub(crate) struct Handle(Mutex<Option<Arc<Data>>>);
 
 impl Handle {
-    pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self(Mutex::new(Some(table)))
+    pub(crate) fn new(data: Arc<Data>) -> Self {
+        Self(Mutex::new(Some(data)))
     }
 
-    /// The table, for the length of one call.
-    pub(crate) fn get(&self) -> Result<Arc<Table>> {
+    /// The data, for the length of one call.
+    pub(crate) fn get(&self) -> Result<Arc<Data>> {
         lock(&self.0).clone().ok_or_else(closed)
     }
 
@@ -130,17 +157,25 @@ pub(crate) fn closed() -> Error {
 }
 
 /// Nothing under these locks can panic half-way, so a poisoned one is as good as new.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// From the operating system: two processes that start alike must not take each other's tokens for their own.
 fn random_epoch() -> Result<u64> {
-    getrandom::u64().map_err(|error| {
-        Error::new(ErrorKind::Unavailable, "open")
-            .with_message("the operating system gave no random number")
-            .with_source(error)
-    })
+    getrandom::u64().map_err(no_randomness)
+}
+
+fn random_canary() -> Result<Canary> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(no_randomness)?;
+    Ok(Canary(bytes))
+}
+
+fn no_randomness(error: getrandom::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "open")
+        .with_message("the operating system gave no random number")
+        .with_source(error)
 }
 
 fn misuse(message: &'static str) -> Error {

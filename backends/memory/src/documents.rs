@@ -1,4 +1,4 @@
-//! One handle on a table of documents.
+//! One handle on the documents of a namespace.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,21 @@ use syntrix_storage_core::{
     Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp, TokenSeal,
 };
 
-use crate::connect::{Handle, closed};
-use crate::table::Table;
+use crate::connect::{Data, Handle, closed};
 
 /// No call waits for anything but the table's lock, so deadlines need no attention here.
 #[derive(Debug)]
 pub(crate) struct MemoryDocuments {
-    table: Handle,
+    data: Handle,
     seal: TokenSeal,
     retention: Retention,
     clock: Arc<dyn Clock>,
 }
 
 impl MemoryDocuments {
-    pub(crate) fn new(table: Arc<Table>, retention: Retention, clock: Arc<dyn Clock>) -> Self {
-        let seal = table.seal.clone();
-        Self { table: Handle::new(table), seal, retention, clock }
+    pub(crate) fn new(data: Arc<Data>, retention: Retention, clock: Arc<dyn Clock>) -> Self {
+        let seal = data.documents.seal.clone();
+        Self { data: Handle::new(data), seal, retention, clock }
     }
 }
 
@@ -52,7 +51,7 @@ impl DocumentBackend for MemoryDocuments {
     }
 
     async fn get(&self, path: &DocumentPath, _: &CallContext) -> Result<Option<Document>> {
-        self.table.get()?.read().get(path)
+        self.data.get()?.documents.read().get(path)
     }
 
     async fn get_many(
@@ -60,20 +59,20 @@ impl DocumentBackend for MemoryDocuments {
         paths: &[DocumentPath],
         _: &CallContext,
     ) -> Result<Vec<Option<Document>>> {
-        let table = self.table.get()?;
-        let state = table.read();
+        let data = self.data.get()?;
+        let state = data.documents.read();
         paths.iter().map(|path| state.get(path)).collect()
     }
 
     async fn write(&self, writes: Vec<Write>, _: &CallContext) -> Vec<Result<Applied>> {
-        match self.table.get() {
-            Ok(table) => table.write(writes, self.clock.now()),
+        match self.data.get() {
+            Ok(data) => data.documents.write(writes, self.clock.now()),
             Err(_) => writes.iter().map(|_| Err(closed())).collect(),
         }
     }
 
     async fn query(&self, plan: &QueryPlan, _: &CallContext) -> Result<Vec<Document>> {
-        self.table.get()?.read().query(plan)
+        self.data.get()?.documents.read().query(plan)
     }
 
     async fn query_with_position(
@@ -81,27 +80,27 @@ impl DocumentBackend for MemoryDocuments {
         plan: &QueryPlan,
         _: &CallContext,
     ) -> Result<(Vec<Document>, Position, Timestamp)> {
-        let table = self.table.get()?;
-        let state = table.read();
+        let data = self.data.get()?;
+        let state = data.documents.read();
         let (position, commit_time) = state.log.end();
         Ok((state.query(plan)?, position, commit_time))
     }
 
     async fn scan(&self, request: &ScanRequest, _: &CallContext) -> Result<Vec<Document>> {
-        Ok(self.table.get()?.read().scan(request))
+        Ok(self.data.get()?.documents.read().scan(request))
     }
 
     async fn feed(&self, from: &Feed, until: Option<&Position>, limit: usize) -> Result<FeedPage> {
-        self.table.get()?.read().log.read(from, until, limit)
+        self.data.get()?.documents.read().log.read(from, until, limit)
     }
 
     async fn feed_end(&self) -> Result<(Position, Timestamp)> {
-        Ok(self.table.get()?.read().log.end())
+        Ok(self.data.get()?.documents.read().log.end())
     }
 
     async fn wait_for_change(&self, position: &Position, timeout: Duration) -> Result<()> {
-        let table = self.table.get()?;
-        let mut news = table.news.subscribe();
+        let data = self.data.get()?;
+        let mut news = data.documents.news.subscribe();
         // Looks at the number first, so a change between the caller's read and this call is not missed.
         let changed = news.wait_for(|last| *last > position.sequence);
         let _ = tokio::time::timeout(timeout, changed).await;
@@ -109,30 +108,30 @@ impl DocumentBackend for MemoryDocuments {
     }
 
     async fn trim_feed(&self, before: Timestamp, limit: usize) -> Result<usize> {
-        Ok(self.table.get()?.lock().log.trim(before, limit))
+        Ok(self.data.get()?.documents.lock().log.trim(before, limit))
     }
 
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<PurgeReport> {
-        Ok(self.table.get()?.lock().purge(before, limit))
+        Ok(self.data.get()?.documents.lock().purge(before, limit))
     }
 
     async fn list_indexes(&self) -> Result<Vec<IndexStatus>> {
         let status =
             |index: &IndexDefinition| IndexStatus { definition: index.clone(), ready: true };
-        Ok(self.table.get()?.read().indexes.iter().map(status).collect())
+        Ok(self.data.get()?.documents.read().indexes.iter().map(status).collect())
     }
 
     async fn create_index(&self, index: &IndexDefinition) -> Result<()> {
-        self.table.get()?.lock().create_index(index)
+        self.data.get()?.documents.lock().create_index(index)
     }
 
     async fn drop_index(&self, name: &str) -> Result<bool> {
-        Ok(self.table.get()?.lock().drop_index(name))
+        Ok(self.data.get()?.documents.lock().drop_index(name))
     }
 
     async fn health(&self) -> Result<HealthReport> {
-        let table = self.table.get()?;
-        let state = table.read();
+        let data = self.data.get()?;
+        let state = data.documents.read();
         let (documents, tombstones) = state.counts();
         Ok(HealthReport::new(crate::KIND, true)
             .with_fact("durability", "none")
@@ -142,7 +141,7 @@ impl DocumentBackend for MemoryDocuments {
     }
 
     async fn close(&self) -> Result<()> {
-        self.table.release();
+        self.data.release();
         Ok(())
     }
 }

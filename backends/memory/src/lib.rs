@@ -5,8 +5,10 @@
 
 mod connect;
 mod documents;
+mod revocations;
 mod settings;
 mod table;
+mod users;
 mod watch;
 
 use syntrix_storage_core::backend::{BackendFactory, BackendProvider, StoreSet};
@@ -40,7 +42,7 @@ impl BackendFactory for MemoryFactory {
     }
 
     fn stores(&self) -> StoreSet {
-        StoreSet { documents: true, users: false, revocations: false }
+        StoreSet { documents: true, users: true, revocations: true }
     }
 
     fn settings_schema(&self) -> serde_json::Value {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::watch::Log;
 
-/// What all handles of one namespace share.
+/// The documents of one namespace.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) seal: TokenSeal,

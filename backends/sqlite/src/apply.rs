@@ -3,9 +3,10 @@
 use rusqlite::{Connection, params};
 use syntrix_storage_core::backend::{Applied, Write};
 use syntrix_storage_core::{
-    Document, DocumentPath, EventType, Result, Timestamp, Version, check_stored_path,
+    Document, DocumentPath, EventType, Timestamp, Version, check_stored_path,
 };
 
+use crate::group::Outcome;
 use crate::row;
 
 const READ: &str =
@@ -20,9 +21,6 @@ const LOG: &str = "INSERT INTO changes (event,id,fullpath,created_at,updated_at,
     VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)";
 const PREVIOUS: &str = "SELECT max(coalesce((SELECT committed_at FROM changes ORDER BY seq DESC LIMIT 1), floor_at), floor_at) \
     FROM metadata";
-
-/// What an SQL failure does not cover: the outer result fails the transaction, the inner one is this write's own answer.
-type Outcome<T> = rusqlite::Result<Result<T>>;
 
 /// Applies writes within one transaction.
 pub(crate) struct Applier<'transaction> {

@@ -1,4 +1,4 @@
-//! SQLite backend of syntrix-storage: documents in one local file, no server.
+//! SQLite backend of syntrix-storage: documents, accounts and revoked tokens in one local file, no server.
 //!
 //! One public item: [`factory`]. Everything else is private, so no driver type can reach a caller.
 //!
@@ -8,10 +8,12 @@
 //! The file is private to its owner and ours by its header: a foreign, newer or damaged one is refused and left alone.
 
 mod apply;
+mod catalogue;
 mod connect;
 mod documents;
 mod error;
 mod expression;
+mod group;
 mod indexes;
 mod maintenance;
 #[cfg(test)]
@@ -20,12 +22,14 @@ mod probe;
 mod provider;
 mod readers;
 mod reads;
+mod revocations;
 mod row;
 mod schema;
 mod self_test;
 mod settings;
 mod statement;
 mod store;
+mod users;
 mod wake;
 mod watch;
 mod writer;

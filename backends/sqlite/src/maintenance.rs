@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use syntrix_storage_core::{HealthReport, PurgeReport, Result, Timestamp};
+use syntrix_storage_core::{Capabilities, HealthReport, PurgeReport, Result, Timestamp};
 
 use crate::error::from_sqlite;
 use crate::schema;
@@ -23,19 +23,22 @@ pub(crate) fn purge(
     before: Timestamp,
     limit: usize,
 ) -> Result<PurgeReport> {
-    purge_batch(connection, before, limit).map_err(|error| from_sqlite(&error))
+    purge_batch(connection, PURGE, MORE, before, limit).map_err(|error| from_sqlite(&error))
 }
 
-fn purge_batch(
+/// Runs `purge`, given a time and a limit, and asks by `more`, given the time, whether something is left.
+pub(crate) fn purge_batch(
     connection: &mut Connection,
+    purge: &str,
+    more: &str,
     before: Timestamp,
     limit: usize,
 ) -> rusqlite::Result<PurgeReport> {
     let before = before.as_milliseconds();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let purged = transaction.prepare_cached(PURGE)?.execute(params![before, limit])?;
-    let more = transaction.prepare_cached(MORE)?.query_row([before], |row| row.get(0))?;
+    let purged = transaction.prepare_cached(purge)?.execute(params![before, limit])?;
+    let more = transaction.prepare_cached(more)?.query_row([before], |row| row.get(0))?;
     transaction.commit()?;
     Ok(PurgeReport { purged, more })
 }
@@ -50,14 +53,10 @@ pub(crate) fn health(
     let failed = |error: rusqlite::Error| from_sqlite(&error);
     let (tombstones, changes): (i64, i64) =
         connection.query_row(FACTS, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let version = pragma("user_version").map_err(failed)?;
+    let version = schema::version(connection).map_err(failed)?;
     let journal: String =
         connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
-    let durability = match synchronous {
-        Synchronous::Full => "every acknowledged write survives a power cut",
-        Synchronous::Normal => "a power cut may undo the last acknowledged writes",
-    };
+    let durability = durability(synchronous);
     let bytes = std::fs::metadata(file).map(|metadata| metadata.len()).unwrap_or_default();
     let mut report = HealthReport::new(crate::KIND, true)
         .with_fact("durability", durability)
@@ -71,4 +70,41 @@ pub(crate) fn health(
         .with_fact("changes", changes);
     report.latency = start.elapsed();
     Ok(report)
+}
+
+/// Whether the file answers, and two counts.
+pub(crate) fn counted(
+    connection: &Connection,
+    synchronous: Synchronous,
+    sql: &str,
+    names: [&'static str; 2],
+) -> Result<HealthReport> {
+    let start = Instant::now();
+    let failed = |error: rusqlite::Error| from_sqlite(&error);
+    let counts: (i64, i64) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    let mut report = HealthReport::new(crate::KIND, true)
+        .with_fact("durability", durability(synchronous))
+        .with_fact("schemaVersion", schema::version(connection).map_err(failed)?)
+        .with_fact("schemaVersionMax", schema::version_current())
+        .with_fact(names[0], counts.0)
+        .with_fact(names[1], counts.1);
+    report.latency = start.elapsed();
+    Ok(report)
+}
+
+/// What accounts and revoked tokens in a file offer.
+pub(crate) fn capabilities() -> Capabilities {
+    let mut capabilities = Capabilities::NONE;
+    capabilities.durable = true;
+    capabilities.shared = true;
+    capabilities.injected_clock = true;
+    capabilities
+}
+
+fn durability(synchronous: Synchronous) -> &'static str {
+    match synchronous {
+        Synchronous::Full => "every acknowledged write survives a power cut",
+        Synchronous::Normal => "a power cut may undo the last acknowledged writes",
+    }
 }

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, StoreSet,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, RevocationBackend,
+    StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
 
 use crate::KIND;
 use crate::documents::Documents;
 use crate::error::lost;
+use crate::revocations::Revocations;
 use crate::settings::Settings;
-use crate::store::{self, Store};
+use crate::store::{self, Lease, Store};
+use crate::users::Users;
 
 /// Makes providers from blocks of kind `sqlite`.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ impl BackendFactory for SqliteFactory {
     }
 
     fn stores(&self) -> StoreSet {
-        StoreSet { documents: true, users: false, revocations: false }
+        StoreSet { documents: true, users: true, revocations: true }
     }
 
     fn settings_schema(&self) -> serde_json::Value {
@@ -44,7 +47,13 @@ struct SqliteProvider {
 #[async_trait]
 impl BackendProvider for SqliteProvider {
     fn connection_key(&self) -> String {
-        format!("{KIND}:{}", self.settings.path.display())
+        // Blocks that use one file differently each get what they ask for, through connections of their own.
+        let Settings { path, synchronous, inline_reads, readers_max, busy_timeout, .. } =
+            &self.settings;
+        format!(
+            "{KIND}:{}:{synchronous:?}:{inline_reads}:{readers_max}:{busy_timeout}",
+            path.display()
+        )
     }
 
     async fn open(&self, context: &OpenContext) -> Result<Arc<dyn Backend>> {
@@ -67,13 +76,28 @@ struct SqliteBackend {
     store: Arc<Store>,
 }
 
+impl SqliteBackend {
+    fn lease(&self) -> Lease {
+        Lease::new(Arc::clone(&self.store))
+    }
+}
+
 #[async_trait]
 impl Backend for SqliteBackend {
     fn documents(&self) -> Result<Arc<dyn DocumentBackend>> {
-        Ok(Arc::new(Documents::new(Arc::clone(&self.store))))
+        Ok(Arc::new(Documents::new(self.lease())))
     }
 
-    /// The documents' own close did it already if it ran; doing it twice is harmless.
+    fn users(&self) -> Result<Arc<dyn UserBackend>> {
+        Ok(Arc::new(Users::new(self.lease(), Arc::clone(&self.store.clock))))
+    }
+
+    fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
+        let clock = Arc::clone(&self.store.clock);
+        Ok(Arc::new(Revocations::new(self.lease(), self.store.canary, clock)))
+    }
+
+    /// The last store's close did it already if all ran; doing it twice is harmless.
     async fn close(&self) -> Result<()> {
         self.store.close().await
     }

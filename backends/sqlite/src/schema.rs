@@ -1,8 +1,10 @@
 //! Tables, their versions, and the one row of metadata.
 
 use rusqlite::{Connection, TransactionBehavior};
+use syntrix_storage_core::backend::Canary;
 use syntrix_storage_core::{Error, ErrorKind, TokenSeal};
 
+use crate::catalogue;
 use crate::error::from_sqlite;
 
 /// Marks a database file as ours: "sYtX" in the header, so that no foreign file is taken for one.
@@ -11,7 +13,15 @@ pub(crate) const APPLICATION_ID: i32 = 0x7359_7458;
 const TOKEN_KIND: u8 = 2;
 
 /// One step from one schema version to the next; step `n` leads to version `n + 1`. Released steps never change.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&[&str]] = &[
+    &[VERSION_1],
+    &[
+        VERSION_2,
+        catalogue::USERNAME_KEY.statement,
+        catalogue::KEEP_UNTIL.statement,
+        catalogue::NEVER_LOOSEN.statement,
+    ],
+];
 
 const VERSION_1: &str = "
 CREATE TABLE documents (
@@ -70,9 +80,64 @@ CREATE TABLE indexes (
 ) STRICT;
 ";
 
+/// The canary of an older file comes from SQLite's own generator; a mark need not be unguessable.
+const VERSION_2: &str = "
+CREATE TABLE users (
+  id TEXT PRIMARY KEY NOT NULL,
+  username TEXT NOT NULL,
+  username_key TEXT NOT NULL,
+  key_rule_version INTEGER NOT NULL,
+  password_hash TEXT,
+  password_algorithm TEXT,
+  password_changed_at INTEGER,
+  roles TEXT NOT NULL,
+  db_admin TEXT NOT NULL,
+  disabled INTEGER NOT NULL,
+  disabled_at INTEGER,
+  disabled_reason TEXT,
+  profile TEXT NOT NULL,
+  token_epoch INTEGER NOT NULL,
+  tokens_valid_after INTEGER,
+  version INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  deleted_at INTEGER,
+  last_login_at INTEGER,
+  last_failed_at INTEGER,
+  failed_attempts INTEGER NOT NULL,
+  lockout_until INTEGER,
+  lockout_count INTEGER NOT NULL,
+  login_window INTEGER NOT NULL,
+  login_sequence INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE revocations (
+  token TEXT PRIMARY KEY NOT NULL,
+  revoked_at INTEGER NOT NULL,
+  immediate INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  keep_until INTEGER NOT NULL,
+  reason TEXT,
+  subject TEXT,
+  family TEXT,
+  successor TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE revocations_canary (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  canary BLOB NOT NULL
+) STRICT;
+INSERT INTO revocations_canary VALUES (1, randomblob(16));
+";
+
 /// The newest schema this release knows.
 pub(crate) fn version_current() -> i64 {
     MIGRATIONS.len() as i64
+}
+
+/// The schema of the file.
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// Whose file it is and how old, as written in its header and catalogue.
@@ -84,15 +149,19 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// In one view of the file: another process may be making it ours at this moment.
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+        let own_view = connection.is_autocommit().then(|| connection.unchecked_transaction());
+        let view = own_view.transpose()?;
+        // The catalogue first: it is what fixes the view.
         let tables =
-            connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0));
-        Ok(Self {
-            application_id: pragma("application_id")? as i32,
-            version: pragma("user_version")?,
-            tables: tables?,
-        })
+            connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+        let application_id: i64 =
+            connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let identity =
+            Self { application_id: application_id as i32, version: version(connection)?, tables };
+        view.map_or(Ok(()), rusqlite::Transaction::commit)?;
+        Ok(identity)
     }
 
     /// Refuses files that are not ours or too new for this release.
@@ -138,8 +207,8 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
 }
 
 fn run_steps(connection: &Connection, done: usize) -> rusqlite::Result<()> {
-    for step in &MIGRATIONS[done..] {
-        connection.execute_batch(step)?;
+    for statements in MIGRATIONS[done..].iter().copied().flatten() {
+        connection.execute_batch(statements)?;
     }
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", version_current())
@@ -168,19 +237,21 @@ pub(crate) fn token_seal(connection: &Connection) -> rusqlite::Result<TokenSeal>
     })
 }
 
+/// The mark that lies beside the revoked tokens.
+pub(crate) fn canary(connection: &Connection) -> rusqlite::Result<Canary> {
+    let sql = "SELECT canary FROM revocations_canary";
+    connection.query_row(sql, [], |row| row.get(0)).map(Canary)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn version(connection: &Connection) -> i64 {
-        Identity::read(connection).expect("identity").version
-    }
 
     #[test]
     fn an_empty_file_is_brought_to_the_current_version_once() {
         let mut connection = Connection::open_in_memory().expect("open");
         migrate(&mut connection).expect("migrate");
-        assert_eq!(version(&connection), version_current());
+        assert_eq!(version(&connection).expect("version"), version_current());
         let position = syntrix_storage_core::Position::default();
         let token = |connection: &Connection| {
             let seal = token_seal(connection).expect("seal");
@@ -200,6 +271,38 @@ mod tests {
         migrate(&mut connection).expect_err("migrated");
         let identity = Identity::read(&connection).expect("identity");
         assert_eq!((identity.version, identity.tables), (0, 1));
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_keeps_its_data_and_gets_what_is_new() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(VERSION_1).expect("sql");
+        connection.pragma_update(None, "application_id", APPLICATION_ID).expect("pragma");
+        connection.pragma_update(None, "user_version", 1).expect("pragma");
+        insert_metadata(&connection).expect("metadata");
+        let row = "INSERT INTO documents VALUES (x'00', 'c/d', 'c', '', 1, 1, 1, 0, '{}')";
+        connection.execute_batch(row).expect("row");
+        migrate(&mut connection).expect("migrate");
+        assert_eq!(version(&connection).expect("version"), version_current());
+        let count = |table: &str| -> i64 {
+            let sql = format!("SELECT count(*) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get(0)).expect("count")
+        };
+        assert_eq!((count("documents"), count("users"), count("revocations")), (1, 0, 0));
+        assert_ne!(canary(&connection).expect("canary").0, [0; 16]);
+    }
+
+    #[test]
+    fn the_table_itself_refuses_to_loosen_a_revocation() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        migrate(&mut connection).expect("migrate");
+        let row = "INSERT INTO revocations VALUES ('t', 10, 1, 20, 30, NULL, NULL, NULL, NULL)";
+        connection.execute_batch(row).expect("row");
+        for looser in ["revoked_at = 11", "immediate = 0", "expires_at = 19", "keep_until = 29"] {
+            let update = format!("UPDATE revocations SET {looser}");
+            connection.execute_batch(&update).expect_err(looser);
+        }
+        connection.execute_batch("UPDATE revocations SET revoked_at = 9").expect("stricter");
     }
 
     #[test]

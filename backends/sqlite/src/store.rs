@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use syntrix_storage_core::backend::OpenContext;
-use syntrix_storage_core::{Error, Result, Retention, TokenSeal};
+use syntrix_storage_core::backend::{Canary, OpenContext};
+use syntrix_storage_core::{Clock, Error, Result, Retention, TokenSeal};
 
-use crate::error::{from_sqlite, lost};
+use crate::error::{closed, from_sqlite, lost};
 use crate::readers::Readers;
 use crate::settings::{Settings, Synchronous};
 use crate::wake::Wake;
@@ -21,6 +22,10 @@ pub(crate) struct Store {
     pub(crate) writer: Writer,
     pub(crate) wake: Arc<Wake>,
     pub(crate) seal: TokenSeal,
+    pub(crate) canary: Canary,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Stores that were handed out and not closed.
+    leases: AtomicUsize,
     pub(crate) retention: Retention,
     pub(crate) synchronous: Synchronous,
 }
@@ -39,6 +44,7 @@ impl Store {
         let mut connection = connect::open_writer(&file, settings).map_err(failed)?;
         schema::migrate(&mut connection)?;
         let seal = schema::token_seal(&connection).map_err(failed)?;
+        let canary = schema::canary(&connection).map_err(failed)?;
         let reader = || connect::open_reader(&file, settings);
         let wake = Arc::new(reader().and_then(Wake::new).map_err(failed)?);
         let readers = (0..settings.readers_max).map(|_| reader());
@@ -48,6 +54,9 @@ impl Store {
             writer: Writer::start(connection, Arc::clone(&context.clock), Arc::clone(&wake))?,
             wake,
             seal,
+            canary,
+            clock: Arc::clone(&context.clock),
+            leases: AtomicUsize::new(0),
             retention: settings.retention()?,
             synchronous: settings.synchronous,
             file,
@@ -63,6 +72,53 @@ impl Store {
         };
         tokio::task::spawn_blocking(close_readers).await.map_err(|_| lost())?;
         self.writer.close().await
+    }
+}
+
+/// One store's hold on the file. The file closes with the last of them: closing one store leaves the others open.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    store: Arc<Store>,
+    released: AtomicBool,
+}
+
+impl Lease {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        store.leases.fetch_add(1, Ordering::SeqCst);
+        Self { store, released: AtomicBool::new(false) }
+    }
+
+    /// The file, for the length of one call.
+    pub(crate) fn store(&self) -> Result<&Arc<Store>> {
+        if self.released.load(Ordering::SeqCst) { Err(closed()) } else { Ok(&self.store) }
+    }
+
+    /// What is known of the file without using it.
+    pub(crate) fn known(&self) -> &Store {
+        &self.store
+    }
+
+    /// Lets go; the last one closes the file. Once dropped half way, the next call goes on with it.
+    pub(crate) async fn release(&self) -> Result<()> {
+        self.count_out();
+        if self.store.leases.load(Ordering::SeqCst) == 0 {
+            self.store.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Once, however often it is called.
+    fn count_out(&self) {
+        if !self.released.swap(true, Ordering::SeqCst) {
+            self.store.leases.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A store that was dropped without close keeps nobody from closing the file.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.count_out();
     }
 }
 

@@ -8,15 +8,14 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
-use syntrix_storage_core::backend::{Applied, Write};
 use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retry};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::apply::Applier;
 use crate::error::{closed, from_sqlite, lost};
+use crate::group::{Batch, Change, Changes, Group};
 use crate::wake::Wake;
 
-/// Most writes in one commit.
+/// Most changes in one commit.
 pub(crate) const GROUP_MAX: usize = 256;
 /// Most jobs that wait; a caller beyond waits for room.
 const QUEUE_MAX: usize = 1024;
@@ -24,15 +23,9 @@ const QUEUE_MAX: usize = 1024;
 type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
 enum Job {
-    Write(WriteJob),
+    Changes(Box<dyn Batch>),
     Task(Task),
     Stop,
-}
-
-struct WriteJob {
-    writes: Vec<Write>,
-    deadline: Option<Instant>,
-    reply: oneshot::Sender<Vec<Result<Applied>>>,
 }
 
 /// The handle of the thread that writes. It ends when it is closed or dropped, after what is queued.
@@ -40,6 +33,8 @@ struct WriteJob {
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Closed when the thread has let go of the file.
+    ended: watch::Receiver<()>,
 }
 
 impl Writer {
@@ -50,30 +45,42 @@ impl Writer {
     ) -> Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let worker = Worker { connection, clock, wake };
-        let thread = std::thread::Builder::new()
-            .name("sqlite-writer".into())
-            .spawn(move || worker.run(queue))
-            .map_err(|_| {
+        let (ending, ended) = watch::channel(());
+        let run = move || {
+            worker.run(queue);
+            drop(ending);
+        };
+        let thread =
+            std::thread::Builder::new().name("sqlite-writer".into()).spawn(run).map_err(|_| {
                 Error::new(ErrorKind::Unavailable, "open")
                     .with_message("no thread could be started")
             })?;
-        Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs, thread: Mutex::new(Some(thread)), ended })
     }
 
-    /// Applies at most [`GROUP_MAX`] writes in order. A caller that gives up does not stop them.
-    pub(crate) async fn write(
+    /// Makes at most [`GROUP_MAX`] changes in order. A caller that gives up does not stop them.
+    pub(crate) async fn write<C: Change>(
         &self,
-        writes: Vec<Write>,
+        changes: Vec<C>,
         deadline: Option<Instant>,
-    ) -> Vec<Result<Applied>> {
-        let count = writes.len();
+    ) -> Vec<Result<C::Answer>> {
+        let count = changes.len();
         let (reply, answer) = oneshot::channel();
-        if self.jobs.send(Job::Write(WriteJob { writes, deadline, reply })).await.is_err() {
+        let job = Job::Changes(Box::new(Changes::new(changes, deadline, reply)));
+        if self.jobs.send(job).await.is_err() {
             return (0..count).map(|_| Err(closed())).collect();
         }
-        // The thread answers all it took; without an answer nobody knows what became of the writes.
-        let unknown = |_| (0..count).map(|_| Err(lost().with_retry(Retry::IfIdempotent))).collect();
-        answer.await.unwrap_or_else(unknown)
+        // The thread answers all it took; without an answer nobody knows what became of the changes.
+        answer.await.unwrap_or_else(|_| (0..count).map(|_| Err(unknown())).collect())
+    }
+
+    /// Makes one change, as [`write`](Self::write) does.
+    pub(crate) async fn write_one<C: Change>(
+        &self,
+        change: C,
+        deadline: Option<Instant>,
+    ) -> Result<C::Answer> {
+        self.write(vec![change], deadline).await.pop().unwrap_or_else(|| Err(unknown()))
     }
 
     /// Runs `task` between two commits.
@@ -95,11 +102,18 @@ impl Writer {
     pub(crate) async fn close(&self) -> Result<()> {
         // It fails if the thread has ended already.
         let _ = self.jobs.send(Job::Stop).await;
+        // Everybody waits, not only who joins: the first to close may have given up half way.
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         joined.map_err(|_| lost())?.map_err(|_| lost())
     }
+}
+
+fn unknown() -> Error {
+    lost().with_retry(Retry::IfIdempotent)
 }
 
 struct Worker {
@@ -110,7 +124,7 @@ struct Worker {
 
 /// Why a transaction came to nothing.
 enum Failure {
-    /// It did not begin, so no single write is to blame.
+    /// It did not begin, so no single change is to blame.
     Begin(rusqlite::Error),
     /// One of its statements or its commit failed.
     Within(rusqlite::Error),
@@ -121,7 +135,7 @@ impl Worker {
         let mut next = None;
         while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
             match job {
-                Job::Write(first) => {
+                Job::Changes(first) => {
                     let group;
                     (group, next) = drain(first, &mut queue);
                     self.write(group);
@@ -134,66 +148,77 @@ impl Worker {
         let _ = self.connection.pragma_query(None, "wal_checkpoint", |_| Ok(()));
     }
 
-    fn write(&mut self, group: Vec<WriteJob>) {
+    fn write(&mut self, group: Vec<Box<dyn Batch>>) {
         let now = Instant::now();
-        let (late, group): (Vec<_>, Vec<_>) =
-            group.into_iter().partition(|job| job.deadline.is_some_and(|deadline| deadline <= now));
-        for job in late {
-            let timeout = |_| Err(Error::new(ErrorKind::Timeout, "").with_retry(Retry::Safe));
-            let answer = (0..job.writes.len()).map(timeout).collect();
-            let _ = job.reply.send(answer);
+        let (late, mut group): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .partition(|batch| batch.deadline().is_some_and(|deadline| deadline <= now));
+        for mut batch in late {
+            for number in 0..batch.len() {
+                batch.fail(number, Error::new(ErrorKind::Timeout, "").with_retry(Retry::Safe));
+            }
+            batch.answer();
         }
-        let writes: Vec<_> = group.iter().flat_map(|job| &job.writes).collect();
-        if writes.is_empty() {
-            return group.into_iter().for_each(|job| drop(job.reply.send(Vec::new())));
+        let changes = group.iter().enumerate();
+        let changes: Vec<_> = changes
+            .flat_map(|(batch, changes)| (0..changes.len()).map(move |number| (batch, number)))
+            .collect();
+        if !changes.is_empty() {
+            self.apply(&mut group, &changes);
         }
-        let mut outcomes = self.apply(&writes).into_iter();
-        for job in group {
-            // A caller that gave up does not want its answer.
-            let _ = job.reply.send(outcomes.by_ref().take(job.writes.len()).collect());
-        }
+        group.into_iter().for_each(Batch::answer);
     }
 
     /// One commit for all; if that fails one commit for each, so that nobody gets a neighbour's error.
-    fn apply(&mut self, writes: &[&Write]) -> Vec<Result<Applied>> {
-        match self.transaction(writes) {
-            Ok(outcomes) => outcomes,
-            Err(Failure::Begin(error)) => writes.iter().map(|_| Err(from_sqlite(&error))).collect(),
-            Err(Failure::Within(error)) if writes.len() == 1 => vec![Err(from_sqlite(&error))],
-            Err(Failure::Within(_)) => {
-                writes.iter().flat_map(|write| self.apply(std::slice::from_ref(write))).collect()
+    ///
+    /// `changes` says which ones: the batch's place in the group, and the number in the batch.
+    fn apply(&mut self, group: &mut [Box<dyn Batch>], changes: &[(usize, usize)]) {
+        let failed = match self.transaction(group, changes) {
+            Ok(()) => return,
+            Err(Failure::Within(_)) if changes.len() > 1 => {
+                return changes.chunks(1).for_each(|change| self.apply(group, change));
             }
+            Err(Failure::Begin(error) | Failure::Within(error)) => error,
+        };
+        for (batch, number) in changes {
+            group[*batch].fail(*number, from_sqlite(&failed));
         }
     }
 
-    fn transaction(&mut self, writes: &[&Write]) -> Result<Vec<Result<Applied>>, Failure> {
+    fn transaction(
+        &mut self,
+        group: &mut [Box<dyn Batch>],
+        changes: &[(usize, usize)],
+    ) -> Result<(), Failure> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(Failure::Begin)?;
-        let mut applier =
-            Applier::begin(&transaction, self.clock.now()).map_err(Failure::Within)?;
-        let outcomes: rusqlite::Result<Vec<_>> =
-            writes.iter().map(|write| applier.apply(write)).collect();
-        let last_sequence = applier.last_sequence();
-        let outcomes = outcomes.map_err(Failure::Within)?;
+        let mut view = Group::new(&transaction, self.clock.now());
+        for (batch, number) in changes {
+            group[*batch].apply(*number, &mut view).map_err(Failure::Within)?;
+        }
+        let last_sequence = view.last_sequence();
         transaction.commit().map_err(Failure::Within)?;
         if let Some(sequence) = last_sequence {
             self.wake.committed(sequence as u64);
         }
-        Ok(outcomes)
+        Ok(())
     }
 }
 
-/// What is queued now, up to the most a commit takes, and the job behind it that is no write.
-fn drain(first: WriteJob, queue: &mut mpsc::Receiver<Job>) -> (Vec<WriteJob>, Option<Job>) {
-    let mut count = first.writes.len();
+/// What is queued now, up to the most a commit takes, and the job behind it that is no change.
+fn drain(
+    first: Box<dyn Batch>,
+    queue: &mut mpsc::Receiver<Job>,
+) -> (Vec<Box<dyn Batch>>, Option<Job>) {
+    let mut count = first.len();
     let mut group = vec![first];
     while count < GROUP_MAX {
         match queue.try_recv() {
-            Ok(Job::Write(job)) => {
-                count += job.writes.len();
-                group.push(job);
+            Ok(Job::Changes(batch)) => {
+                count += batch.len();
+                group.push(batch);
             }
             Ok(other) => return (group, Some(other)),
             Err(_) => break,
@@ -204,7 +229,10 @@ fn drain(first: WriteJob, queue: &mut mpsc::Receiver<Job>) -> (Vec<WriteJob>, Op
 
 #[cfg(test)]
 mod tests {
-    use syntrix_storage_core::{Body, Document, DocumentPath, SystemClock, Timestamp};
+    use syntrix_storage_core::backend::{Applied, UserApplied, UserRecord, UserWrite, Write};
+    use syntrix_storage_core::{
+        Body, Document, DocumentPath, SystemClock, Timestamp, User, UserId, UsernameKey,
+    };
 
     use super::*;
     use crate::settings::Settings;
@@ -238,6 +266,15 @@ mod tests {
         Write::Insert(Document::first(path, Timestamp::from_milliseconds(1), body))
     }
 
+    fn insert_account(id: &str) -> UserWrite {
+        let id = UserId::parse(id).expect("id");
+        let key = UsernameKey::fold(id.as_str()).expect("name");
+        let user = User::first(id, "name", Timestamp::from_milliseconds(1));
+        let record =
+            UserRecord { user, key, key_rule_version: 1, login_window: 0, login_sequence: 0 };
+        UserWrite::Insert(Box::new(record))
+    }
+
     fn kinds(outcomes: &[Result<Applied>]) -> Vec<Option<ErrorKind>> {
         outcomes.iter().map(|outcome| outcome.as_ref().err().map(Error::kind)).collect()
     }
@@ -262,6 +299,33 @@ mod tests {
         assert_eq!(retry, Some(Retry::Safe));
         let connection = open(&fixture);
         assert_eq!((count(&connection, "documents"), count(&connection, "changes")), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn an_account_shares_the_commit_of_documents_and_not_the_error_of_one() {
+        let fixture = limited(40);
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let mut block = Box::pin(fixture.writer.run(move |_| {
+            let _ = wait.recv();
+            Ok(())
+        }));
+        let documents = vec![insert("a", 100), insert("huge", 900_000)];
+        let mut documents = Box::pin(fixture.writer.write(documents, None));
+        let mut account = Box::pin(fixture.writer.write_one(insert_account("u1"), None));
+        let late = Some(Instant::now());
+        let mut late = Box::pin(fixture.writer.write_one(insert_account("u2"), late));
+        assert!(poll_once(&mut block).await.is_none());
+        assert!(poll_once(&mut documents).await.is_none());
+        assert!(poll_once(&mut account).await.is_none());
+        assert!(poll_once(&mut late).await.is_none());
+        go.send(()).expect("thread");
+        block.await.expect("block");
+        assert_eq!(kinds(&documents.await), [None, Some(ErrorKind::Unavailable)]);
+        // It ran in the failed commit, too, and would find its id taken if that had left anything.
+        assert_eq!(account.await.expect("account"), UserApplied::Yes);
+        assert_eq!(late.await.expect_err("written").kind(), ErrorKind::Timeout);
+        let connection = open(&fixture);
+        assert_eq!((count(&connection, "documents"), count(&connection, "users")), (1, 1));
     }
 
     #[tokio::test]
@@ -310,6 +374,8 @@ mod tests {
         for write in &mut writes {
             assert!(poll_once(write).await.is_none());
         }
+        let mut account = Box::pin(fixture.writer.write_one(insert_account("u1"), None));
+        assert!(poll_once(&mut account).await.is_none());
         let poll = open(&fixture);
         let version = |connection: &Connection| -> i64 {
             connection.pragma_query_value(None, "data_version", |row| row.get(0)).expect("version")
@@ -320,6 +386,7 @@ mod tests {
         for write in writes {
             assert!(write.await.iter().all(Result::is_ok));
         }
+        assert_eq!(account.await.expect("account"), UserApplied::Yes);
         assert_eq!(version(&poll), before + 1, "one commit");
         assert_eq!(count(&poll, "changes"), 100);
     }

@@ -11,13 +11,15 @@ use crate::commands::conformance::ConformanceArgs;
 use crate::commands::doc::DocCommand;
 use crate::commands::generate::{CompletionsArgs, ManArgs};
 use crate::commands::index::IndexCommand;
+use crate::commands::token::TokenCommand;
+use crate::commands::user::UserCommand;
 use crate::commands::watch::WatchArgs;
 use crate::failure::Failure;
 
 /// Where the store lies when nobody says otherwise.
 pub(crate) const DATA_DIR_DEFAULT: &str = "./syntrix-data";
 
-/// One storage layer for JSON documents, on any database.
+/// One storage layer for JSON documents, accounts and revoked tokens, on any database.
 #[derive(Debug, Parser)]
 #[command(
     name = "syntrix-storage",
@@ -99,6 +101,12 @@ pub(crate) enum Command {
     /// Read, write, query, import and export documents
     #[command(subcommand)]
     Doc(DocCommand),
+    /// Create, read, list, change and disable accounts
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Revoke tokens and check them
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Follow the changes of one collection, or of all
     Watch(WatchArgs),
     /// List, create, drop and suggest composite indexes

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
+use syntrix_storage_core::backend::StoreKind;
 use syntrix_storage_core::{Capabilities, Error, ErrorKind};
 
 use crate::check::CaseResult;
@@ -67,15 +68,23 @@ pub enum Group {
     Reg,
     /// Closing.
     Cls,
+    /// Accounts.
+    Usr,
+    /// Revoked tokens.
+    Rev,
+    /// Concurrency, cancellation and faults.
+    Con,
     /// Bad input and hostile data.
     Bad,
+    /// Observability, health and the suite itself.
+    Obs,
     /// Test vectors.
     Vec,
 }
 
 impl Group {
     /// Every group, in the catalogue's order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Doc,
         Self::Pre,
         Self::Pat,
@@ -88,9 +97,22 @@ impl Group {
         Self::Sdl,
         Self::Reg,
         Self::Cls,
+        Self::Usr,
+        Self::Rev,
+        Self::Con,
         Self::Bad,
+        Self::Obs,
         Self::Vec,
     ];
+
+    /// The store its cases are about.
+    pub const fn store(self) -> StoreKind {
+        match self {
+            Self::Usr => StoreKind::Users,
+            Self::Rev => StoreKind::Revocations,
+            _ => StoreKind::Documents,
+        }
+    }
 
     /// The first part of a case's id.
     pub const fn as_str(self) -> &'static str {
@@ -107,7 +129,11 @@ impl Group {
             Self::Sdl => "SDL",
             Self::Reg => "REG",
             Self::Cls => "CLS",
+            Self::Usr => "USR",
+            Self::Rev => "REV",
+            Self::Con => "CON",
             Self::Bad => "BAD",
+            Self::Obs => "OBS",
             Self::Vec => "VEC",
         }
     }
@@ -146,6 +172,8 @@ pub enum Need {
     Before,
     /// [`Capabilities::shared`].
     Shared,
+    /// [`Capabilities::injected_clock`].
+    InjectedClock,
 }
 
 impl Need {
@@ -157,6 +185,7 @@ impl Need {
             Self::DurableWatch => "durableWatch",
             Self::Before => "before",
             Self::Shared => "shared",
+            Self::InjectedClock => "injectedClock",
         }
     }
 
@@ -168,6 +197,7 @@ impl Need {
             Self::DurableWatch => offered.durable_watch,
             Self::Before => offered.before,
             Self::Shared => offered.shared,
+            Self::InjectedClock => offered.injected_clock,
         }
     }
 }

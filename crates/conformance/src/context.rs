@@ -8,7 +8,7 @@ use std::time::Duration;
 use syntrix_storage_core::{
     Capabilities, CollectionPath, Direction, Document, DocumentAdmin, DocumentPath, DocumentStore,
     ErrorKind, IndexDefinition, ManualClock, Operator, OrderBy, Page, Query, Result, Retention,
-    WatchOptions, WatchStart,
+    StoreAdmin, TokenRevocationStore, UserStore, WatchOptions, WatchStart,
 };
 
 use crate::check::{CaseResult, Failure};
@@ -40,13 +40,8 @@ struct State {
 
 impl Context {
     /// Opens the fresh namespace of the case `id`.
-    pub(crate) async fn open(
-        harness: Arc<dyn Harness>,
-        id: &str,
-        fast_paths: bool,
-    ) -> Result<Self> {
+    pub(crate) async fn open(harness: Arc<dyn Harness>, id: &str, setup: Setup) -> Result<Self> {
         let namespace = fresh_namespace(id);
-        let setup = Setup { fast_paths, ..Setup::new() };
         let clock = setup.clock.clone();
         let current = harness.open(&namespace, &setup).await?;
         let opened = vec![Arc::clone(&current)];
@@ -57,12 +52,28 @@ impl Context {
 
     /// The store of this case; after [`Context::reopen`] the new one.
     pub fn store(&self) -> Arc<dyn DocumentStore> {
-        self.state().current.documents()
+        opened(self.state().current.documents())
     }
 
     /// The operator's side of the same store.
     pub fn admin(&self) -> Arc<dyn DocumentAdmin> {
-        self.state().current.admin()
+        opened(self.state().current.admin())
+    }
+
+    /// The accounts of this case, of a group about them.
+    pub fn users(&self) -> Arc<dyn UserStore> {
+        opened(self.state().current.users())
+    }
+
+    /// The revoked tokens of this case, of a group about them.
+    pub fn revocations(&self) -> Arc<dyn TokenRevocationStore> {
+        opened(self.state().current.revocations())
+    }
+
+    /// The operator's side of the accounts or revoked tokens of this case.
+    pub fn store_admin(&self) -> Arc<dyn StoreAdmin> {
+        let state = self.state();
+        opened(state.current.store_admin(state.setup.store))
     }
 
     /// The handle both come from.
@@ -75,9 +86,9 @@ impl Context {
         &self.0.clock
     }
 
-    /// What the backend claims to offer.
+    /// What the backend claims to offer for the store of this case.
     pub fn capabilities(&self) -> Capabilities {
-        self.0.harness.capabilities()
+        self.0.harness.capabilities(self.state().setup.store).unwrap_or(Capabilities::NONE)
     }
 
     /// Who runs the suite, for the cases about configuration.
@@ -262,6 +273,14 @@ impl Context {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A case runs only where its store is offered; a harness that does not open it all the same fails the case here.
+fn opened<T>(store: Result<T>) -> T {
+    match store {
+        Ok(store) => store,
+        Err(error) => panic!("the harness did not open the store of the case: {error}"),
     }
 }
 

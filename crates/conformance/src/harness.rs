@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use syntrix_storage_core::backend::StoreKind;
 use syntrix_storage_core::{
-    Capabilities, DocumentAdmin, DocumentStore, ManualClock, Result, Retention,
+    Capabilities, DocumentAdmin, DocumentStore, ManualClock, Result, Retention, StoreAdmin,
+    TokenRevocationStore, UserStore,
 };
 
 /// Opens stores for the suite.
@@ -13,10 +15,10 @@ pub trait Harness: Send + Sync {
     /// The backend's name, for the report only.
     fn name(&self) -> &str;
 
-    /// What the backend claims to offer.
-    fn capabilities(&self) -> Capabilities;
+    /// What the backend claims to offer for `store`; `None` if it does not offer the store.
+    fn capabilities(&self, store: StoreKind) -> Option<Capabilities>;
 
-    /// Opens the store in `namespace` (`[a-z0-9_]`, at most 32 characters), which comes into being with that.
+    /// Opens the one store that `setup` names in `namespace` (`[a-z0-9_]`, at most 32 characters), which comes into being with that.
     ///
     /// Opened again it has the same data: beside the first handle if the backend is
     /// [`shared`](Capabilities::shared), after the first one was closed if it is [`durable`](Capabilities::durable).
@@ -40,16 +42,25 @@ pub trait Harness: Send + Sync {
     async fn open_config(&self, yaml: &str) -> Result<Arc<dyn Handle>>;
 }
 
-/// An open store.
+/// Open stores: the one that was asked for, or those of a configuration. The others answer `unsupported`.
 #[async_trait]
 pub trait Handle: Send + Sync {
-    /// As applications see it.
-    fn documents(&self) -> Arc<dyn DocumentStore>;
+    /// Documents, as applications see them.
+    fn documents(&self) -> Result<Arc<dyn DocumentStore>>;
 
-    /// As operators see it.
-    fn admin(&self) -> Arc<dyn DocumentAdmin>;
+    /// Documents, as operators see them.
+    fn admin(&self) -> Result<Arc<dyn DocumentAdmin>>;
 
-    /// Closes the store and everything under it.
+    /// Accounts, as applications see them.
+    fn users(&self) -> Result<Arc<dyn UserStore>>;
+
+    /// Revoked tokens, as applications see them.
+    fn revocations(&self) -> Result<Arc<dyn TokenRevocationStore>>;
+
+    /// Accounts or revoked tokens, as operators see them.
+    fn store_admin(&self, store: StoreKind) -> Result<Arc<dyn StoreAdmin>>;
+
+    /// Closes the stores and everything under them.
     async fn close(&self) -> Result<()>;
 }
 
@@ -57,6 +68,8 @@ pub trait Handle: Send + Sync {
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// Which store to open.
+    pub store: StoreKind,
     /// The time of writes, retention and purge.
     pub clock: ManualClock,
     /// How long tombstones and changes stay.
@@ -66,18 +79,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// What a case gets that asks for nothing: a clock at [`Setup::START_MS`], 30 days and 72 hours, fast paths on.
-    pub fn new() -> Self {
+    /// What a case of `store` gets that asks for nothing: a clock at [`Setup::START_MS`], 30 days and 72 hours, fast paths on.
+    pub fn new(store: StoreKind) -> Self {
         let clock = ManualClock::starting_at(Self::START_MS);
-        Self { clock, retention: Retention::default(), fast_paths: true }
+        Self { store, clock, retention: Retention::default(), fast_paths: true }
     }
 
     /// Where the clock of every case starts: 2023-11-14, in milliseconds.
     pub const START_MS: i64 = 1_700_000_000_000;
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self::new()
-    }
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use syntrix_storage_core::Capabilities;
+use syntrix_storage_core::backend::StoreKind;
 
 use crate::case::{Case, Group};
 use crate::cases::cases;
 use crate::check::{CaseResult, Failure};
 use crate::context::Context;
-use crate::harness::Harness;
+use crate::harness::{Harness, Setup};
 use crate::report::{CaseReport, Report, Verdict};
 
 /// A case that is not done by then hangs.
@@ -25,6 +26,8 @@ pub struct Selection {
     pub filter: Option<String>,
     /// Only these groups; all if empty.
     pub groups: Vec<Group>,
+    /// Only groups about these stores; all if empty.
+    pub stores: Vec<StoreKind>,
     /// How many cases run side by side, at least 1.
     pub jobs: usize,
 }
@@ -32,7 +35,7 @@ pub struct Selection {
 impl Default for Selection {
     /// Everything, two at a time.
     fn default() -> Self {
-        Self { filter: None, groups: Vec::new(), jobs: 2 }
+        Self { filter: None, groups: Vec::new(), stores: Vec::new(), jobs: 2 }
     }
 }
 
@@ -56,6 +59,13 @@ impl Selection {
         self
     }
 
+    /// Sets the stores.
+    #[must_use]
+    pub fn with_stores(mut self, stores: impl IntoIterator<Item = StoreKind>) -> Self {
+        self.stores = stores.into_iter().collect();
+        self
+    }
+
     /// Sets how many cases run side by side.
     #[must_use]
     pub fn with_jobs(mut self, jobs: usize) -> Self {
@@ -68,7 +78,9 @@ impl Selection {
         let named = |filter: String| {
             id.to_lowercase().contains(&filter) || name.to_lowercase().contains(&filter)
         };
-        (self.groups.is_empty() || self.groups.contains(&group)) && filter.is_none_or(named)
+        (self.groups.is_empty() || self.groups.contains(&group))
+            && (self.stores.is_empty() || self.stores.contains(&group.store()))
+            && filter.is_none_or(named)
     }
 }
 
@@ -101,19 +113,25 @@ pub async fn run(
 /// Runs one case, with fast paths and without if that makes a difference.
 pub(crate) async fn run_case(harness: Arc<dyn Harness>, case: &'static Case) -> CaseReport {
     let started = Instant::now();
-    let capabilities = harness.capabilities();
-    let (verdict, reason) = match case.missing(&capabilities) {
-        Some(need) => {
-            let reason = format!("the backend does not offer the capability {}", need.as_str());
-            (Verdict::NotApplicable, Some(reason))
-        }
-        None => match run_modes(harness, case, &capabilities).await {
+    let (verdict, reason) = match applicable(case, harness.capabilities(case.group.store())) {
+        Err(reason) => (Verdict::NotApplicable, Some(reason)),
+        Ok(capabilities) => match run_modes(harness, case, &capabilities).await {
             Ok(()) => (Verdict::Passed, None),
             Err(failure) => (Verdict::Failed, Some(failure.to_string())),
         },
     };
     let (id, name) = (case.id.to_owned(), case.name.to_owned());
     CaseReport { id, group: case.group, name, verdict, reason, duration: started.elapsed() }
+}
+
+/// What the store of the case offers, or why the case does not apply to it.
+fn applicable(case: &Case, offered: Option<Capabilities>) -> Result<Capabilities, String> {
+    let store = case.group.store().as_str();
+    let offered = offered.ok_or_else(|| format!("the backend does not offer the store {store}"))?;
+    match case.missing(&offered) {
+        Some(need) => Err(format!("the backend does not offer the capability {}", need.as_str())),
+        None => Ok(offered),
+    }
 }
 
 async fn run_modes(
@@ -130,20 +148,21 @@ async fn run_modes(
 }
 
 async fn run_once(harness: Arc<dyn Harness>, case: &Case, fast_paths: bool) -> CaseResult {
-    in_context(harness, case.id, fast_paths, case.run).await
+    let setup = Setup { fast_paths, ..Setup::new(case.group.store()) };
+    in_context(harness, case.id, setup, case.run).await
 }
 
 /// Opens a store, lets `body` have it, and closes and removes it whatever `body` does, also after a panic.
 pub(crate) async fn in_context<F>(
     harness: Arc<dyn Harness>,
     id: &str,
-    fast_paths: bool,
+    setup: Setup,
     body: impl FnOnce(Context) -> F,
 ) -> CaseResult
 where
     F: Future<Output = CaseResult> + Send + 'static,
 {
-    let context = Context::open(harness, id, fast_paths).await?;
+    let context = Context::open(harness, id, setup).await?;
     let mut task = tokio::spawn(body(context.clone()));
     let outcome = match tokio::time::timeout(CASE_LIMIT, &mut task).await {
         Ok(Ok(outcome)) => outcome,

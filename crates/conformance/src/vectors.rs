@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use syntrix_storage_core::backend::StoreKind;
 use syntrix_storage_core::{
     DocumentPath, Error, ErrorKind, IndexDefinition, Page, Patch, Query, Result, WriteOptions,
 };
@@ -19,7 +20,7 @@ use syntrix_storage_core::{
 use crate::case::Group;
 use crate::check::{CaseResult, Failure, expect, expect_equal};
 use crate::context::Context;
-use crate::harness::Harness;
+use crate::harness::{Harness, Setup};
 use crate::report::{CaseReport, Report, Verdict};
 use crate::runner::{Selection, in_context};
 use format::{Call, ExpectedError, SetupDocument, Step, Vector};
@@ -64,7 +65,12 @@ fn name_of(vector: &CaseResult<Vector>) -> &str {
 async fn run_one(harness: Arc<dyn Harness>, id: String, vector: CaseResult<Vector>) -> CaseReport {
     let (started, name) = (Instant::now(), name_of(&vector).to_owned());
     let outcome = match vector {
-        Ok(vector) => in_context(harness, &id, true, |context| check(context, vector)).await,
+        Ok(vector) => {
+            in_context(harness, &id, Setup::new(StoreKind::Documents), |context| {
+                check(context, vector)
+            })
+            .await
+        }
         Err(failure) => Err(failure),
     };
     let (verdict, reason) = match outcome {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What a document backend offers beyond the mandatory operations.
+/// What a backend offers for one store beyond the mandatory operations.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub before: bool,
     /// Several processes or handles can use the same data at once.
     pub shared: bool,
+    /// The time of the store is the injected clock's, so that tests can move it. Always so for documents.
+    pub injected_clock: bool,
     /// Offers [`Write::ReplaceLive`](crate::backend::Write::ReplaceLive).
     pub replace_live: bool,
 }
@@ -29,6 +31,7 @@ impl Capabilities {
         durable_watch: false,
         before: false,
         shared: false,
+        injected_clock: false,
         replace_live: false,
     };
 }

@@ -38,22 +38,32 @@ impl Cursor {
         bytes.push(place.values.len() as u8);
         place.values.iter().for_each(|value| encode_scalar(&mut bytes, value));
         bytes.extend_from_slice(place.key.as_bytes());
-        let check = fingerprint.check(&bytes);
-        bytes.extend_from_slice(&check);
-        Self(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+        Self::seal(fingerprint, bytes)
     }
 
     pub(crate) fn decode(&self, fingerprint: &Fingerprint) -> Result<Place> {
+        decode_place(&self.unseal(fingerprint)?).ok_or_else(invalid)
+    }
+
+    /// The text of `payload`, bound to the query of `fingerprint`.
+    pub(crate) fn seal(fingerprint: &Fingerprint, mut payload: Vec<u8>) -> Self {
+        let check = fingerprint.check(&payload);
+        payload.extend_from_slice(&check);
+        Self(BASE64_URL_SAFE_NO_PAD.encode(payload))
+    }
+
+    /// What was sealed for the same query.
+    pub(crate) fn unseal(&self, fingerprint: &Fingerprint) -> Result<Vec<u8>> {
         if self.0.len() > CURSOR_TEXT_MAX {
             return Err(invalid());
         }
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(&self.0).map_err(|_| invalid())?;
-        let end = bytes.len().checked_sub(CHECK_BYTES).ok_or_else(invalid)?;
-        let (payload, check) = bytes.split_at(end);
-        if fingerprint.check(payload) != check {
+        let mut payload = BASE64_URL_SAFE_NO_PAD.decode(&self.0).map_err(|_| invalid())?;
+        let end = payload.len().checked_sub(CHECK_BYTES).ok_or_else(invalid)?;
+        let check = payload.split_off(end);
+        if fingerprint.check(&payload) != check[..] {
             return Err(invalid());
         }
-        decode_place(payload).ok_or_else(invalid)
+        Ok(payload)
     }
 }
 

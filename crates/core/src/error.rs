@@ -158,6 +158,14 @@ pub enum Reason {
     TooManyIndexes,
     /// More than 1000 items in one call.
     TooManyItems,
+    /// An account id breaks a rule.
+    UserId,
+    /// An account name breaks a rule.
+    Username,
+    /// A role, profile, hash or other field of an account breaks a rule.
+    UserField,
+    /// A token id breaks a rule.
+    TokenId,
     /// An option outside its range.
     Option,
 }
@@ -191,6 +199,10 @@ impl Reason {
             Self::Index => "index",
             Self::TooManyIndexes => "too_many_indexes",
             Self::TooManyItems => "too_many_items",
+            Self::UserId => "user_id",
+            Self::Username => "username",
+            Self::UserField => "user_field",
+            Self::TokenId => "token_id",
             Self::Option => "option",
         }
     }

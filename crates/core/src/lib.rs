@@ -16,6 +16,7 @@ mod extract;
 mod field;
 mod filter;
 mod index;
+mod login;
 mod operation;
 mod options;
 mod patch;
@@ -23,13 +24,19 @@ mod path;
 mod plan;
 mod query;
 mod retention;
+mod revocation;
 mod revocation_store;
 mod scalar;
 mod secret;
 mod settings;
+mod store_admin;
 mod time;
 mod token;
+mod user;
+mod user_list;
+mod user_rules;
 mod user_store;
+mod username;
 mod value;
 mod watch;
 
@@ -48,6 +55,9 @@ pub use index::{
     CollectionPattern, INDEX_BYTES_MAX, INDEX_FIELDS_MAX, INDEXES_MAX, IndexDefinition,
     IndexSuggestion, PatternSegment, SuggestedField,
 };
+pub use login::{
+    LOGIN_THRESHOLD_MAX, LoginAttempt, LoginPolicy, LoginStats, LoginSuccess, LoginTicket,
+};
 pub use operation::Operation;
 pub use options::{BulkOptions, Consistency, QueryOptions, ReadOptions, WriteOptions};
 pub use patch::{CheckedPatch, Patch};
@@ -55,18 +65,22 @@ pub use path::{CollectionPath, DocumentId, DocumentPath, PATH_BYTES_MAX};
 pub use plan::{ORDER_FIELDS_MAX, QueryPlan, check_stored_path};
 pub use query::{Direction, LIMIT_DEFAULT, LIMIT_MAX, OrderBy, Page, Query};
 pub use retention::Retention;
-pub use revocation_store::{
-    Revocation, RevocationOptions, RevocationStatus, RevokeOutcome, RotationOutcome, TokenId,
-    TokenRevocationStore,
+pub use revocation::{
+    GRACE_MAX, Revocation, RevocationStatus, RevokeOutcome, RotationOutcome, TokenId,
 };
+pub use revocation_store::{RevocationOptions, TokenRevocationStore};
 pub use scalar::{Scalar, ScalarType};
 pub use secret::Secret;
 pub use settings::{Location, SettingsNode, SettingsValue};
+pub use store_admin::StoreAdmin;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use token::{OpenedToken, Position, ResumeToken, TOKEN_BYTES_MAX, TokenSeal};
-pub use user_store::{
-    AuthStore, LoginAttempt, LoginPolicy, LoginStats, LoginSuccess, LoginTicket, NewUser, User,
-    UserFilter, UserId, UserOptions, UserPage, UserPageRequest, UserPatch, UserStore,
+pub use user::{NewUser, User, UserId, UserPatch};
+pub use user_list::{
+    USER_LIMIT_DEFAULT, USER_LIMIT_MAX, UserFilter, UserListPlan, UserPage, UserPageRequest,
 };
+pub use user_rules::{PASSWORD_HASH_BYTES_MAX, PROFILE_BYTES_MAX, ROLES_MAX, check_password};
+pub use user_store::{AuthStore, UserOptions, UserStore};
+pub use username::{USERNAME_CHARACTERS_MAX, UsernameKey};
 pub use value::{DEPTH_MAX, DOCUMENT_BYTES_MAX, KEY_BYTES_MAX, encode_data, normalize_data};
 pub use watch::{Event, EventType, WatchItem, WatchOptions, WatchStart, WatchStream};

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::filter::Filter;
+use crate::revocation_store::RevocationOptions;
+use crate::user_store::UserOptions;
 
 /// How fresh a read must be. Matters only where a route reads from a replica.
 #[non_exhaustive]
@@ -68,7 +70,7 @@ macro_rules! with_timeout {
     )*};
 }
 
-with_timeout!(ReadOptions, QueryOptions, WriteOptions, BulkOptions);
+with_timeout!(ReadOptions, QueryOptions, WriteOptions, BulkOptions, UserOptions, RevocationOptions);
 
 impl ReadOptions {
     /// Sets how fresh the answer must be.

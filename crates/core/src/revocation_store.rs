@@ -5,134 +5,71 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::error::{Error, Reason, Result};
+use crate::error::Result;
+use crate::revocation::{RevocationStatus, RevokeOutcome, RotationOutcome, TokenId};
 use crate::time::Timestamp;
-
-/// A token's id (`jti`): 1 to 256 bytes without control characters, compared byte by byte.
-///
-/// `Debug` shows a digest only: token ids do not belong in logs.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct TokenId(String);
-
-impl TokenId {
-    /// Checks and takes an id.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), which a caller must treat as revoked.
-    pub fn parse(text: &str) -> Result<Self> {
-        if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
-            let message = "a token id has 1 to 256 bytes and no control characters";
-            return Err(Error::invalid("jti", Reason::Option, message));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for TokenId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "TokenId({})", &blake3::hash(self.0.as_bytes()).to_hex()[..12])
-    }
-}
-
-/// What is stored of a revoked token. Records only ever grow stricter: earliest time, immediate wins, latest expiry.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revocation {
-    /// The token.
-    pub token: TokenId,
-    /// The first revocation, by the store's clock; a grace period is counted from here.
-    pub revoked_at: Timestamp,
-    /// Whether no grace applies.
-    pub immediate: bool,
-    /// When the token itself expires.
-    pub expires_at: Timestamp,
-    /// Why; the first reason given.
-    pub reason: Option<String>,
-    /// The account it belonged to.
-    pub subject: Option<String>,
-    /// The chain of refresh tokens it belonged to.
-    pub family: Option<String>,
-    /// The token issued in its place.
-    pub successor: Option<TokenId>,
-}
-
-/// What a revoke changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevokeOutcome {
-    /// The token was not revoked before.
-    Inserted,
-    /// The record grew stricter.
-    Tightened,
-    /// Nothing to change.
-    Unchanged,
-    /// The token has expired, nothing is stored.
-    AlreadyExpired,
-}
-
-/// What a rotation found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RotationOutcome {
-    /// This call revoked the token; exactly one call ever does.
-    Won,
-    /// Another call did, and the grace is running.
-    InGrace {
-        /// Since when.
-        since: Timestamp,
-        /// The token issued in its place.
-        successor: Option<TokenId>,
-    },
-    /// Replayed after the grace: revoke the family.
-    Revoked {
-        /// Since when.
-        since: Timestamp,
-    },
-}
-
-/// Whether a token is revoked, with the details.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RevocationStatus {
-    /// It is not.
-    NotRevoked,
-    /// It is, but may be used a little longer.
-    Grace {
-        /// Until then.
-        until: Timestamp,
-        /// The token issued in its place.
-        successor: Option<TokenId>,
-    },
-    /// It is.
-    Revoked {
-        /// Since when.
-        since: Timestamp,
-        /// Without grace.
-        immediate: bool,
-        /// Why.
-        reason: Option<String>,
-    },
-}
 
 /// Options of revocation operations.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default)]
 pub struct RevocationOptions {
-    /// Longest the call may take.
+    /// Longest the call may take; no limit if `None`. A revocation that times out may have been stored.
     pub timeout: Option<Duration>,
-    /// Stored with a first revocation.
+    /// Stored with a first revocation; at most 256 bytes.
     pub reason: Option<String>,
+}
+
+impl RevocationOptions {
+    /// Sets why.
+    #[must_use]
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
 }
 
 /// Keeps revoked tokens until they expire. Object safe.
 ///
-/// A failed check is an error and must be treated as revoked.
+/// **A failed check is an error and must be treated as revoked.** Records only ever grow stricter: the first revocation starts
+/// the grace, an immediate one ends it for good, the latest expiry counts. Times are those of the store's own clock. A grace
+/// is cut to milliseconds and to [`GRACE_MAX`](crate::GRACE_MAX).
+///
+/// # Errors
+///
+/// Every method: [`ErrorKind::StateLost`](crate::ErrorKind::StateLost) when the database lost records it had acknowledged,
+/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable),
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed), [`ErrorKind::Internal`](crate::ErrorKind::Internal) for a record that
+/// cannot be read. No error carries a token id.
+///
+/// # Cancellation
+///
+/// Each revocation is one atomic step: a dropped future leaves it stored or not, never half.
 #[async_trait]
 pub trait TokenRevocationStore: Send + Sync + fmt::Debug {
-    /// Revokes a token; checks may grant it a grace from the first revocation on.
+    /// Revokes a token; checks may grant it a grace from the first revocation on. Repeating it is fine.
+    ///
+    /// The record is kept until some minutes behind `expires_at`, at most to the end of the year 9999. A token that expired
+    /// longer ago is not stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syntrix_storage::{Clock, RevokeOutcome, Storage, SystemClock, TokenId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// let token = TokenId::parse("9b1d")?;
+    /// let expires_at = SystemClock.now().saturating_add(Duration::from_secs(900));
+    /// let outcome = revocations.revoke_token(&token, expires_at, Default::default()).await?;
+    /// assert_eq!(outcome, RevokeOutcome::Inserted);
+    /// let again = revocations.revoke_token(&token, expires_at, Default::default()).await?;
+    /// assert_eq!(again, RevokeOutcome::Unchanged);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn revoke_token(
         &self,
         token: &TokenId,
@@ -140,7 +77,27 @@ pub trait TokenRevocationStore: Send + Sync + fmt::Debug {
         options: RevocationOptions,
     ) -> Result<RevokeOutcome>;
 
-    /// Revokes a token at once, also one that is in its grace.
+    /// Revokes a token at once, also one that is in its grace. Nothing loosens it again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syntrix_storage::{Clock, Storage, SystemClock, TokenId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// let token = TokenId::parse("9b1d")?;
+    /// let expires_at = SystemClock.now().saturating_add(Duration::from_secs(900));
+    /// revocations.revoke_token(&token, expires_at, Default::default()).await?;
+    /// revocations.revoke_token_immediate(&token, expires_at, Default::default()).await?;
+    /// let grace = Duration::from_secs(30);
+    /// assert!(revocations.is_revoked(&token, grace, Default::default()).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn revoke_token_immediate(
         &self,
         token: &TokenId,
@@ -149,6 +106,31 @@ pub trait TokenRevocationStore: Send + Sync + fmt::Debug {
     ) -> Result<RevokeOutcome>;
 
     /// Revokes a token if nobody did: exactly one of any number of callers wins.
+    ///
+    /// For refresh tokens: the winner issues `successor`, a loser within `grace` gets it handed back, a later one is a replay.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syntrix_storage::{Clock, RotationOutcome, Storage, SystemClock, TokenId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// let token = TokenId::parse("9b1d")?;
+    /// let expires_at = SystemClock.now().saturating_add(Duration::from_secs(900));
+    /// let (grace, next) = (Duration::from_secs(30), TokenId::parse("7c2e")?);
+    /// let rotate = || {
+    ///     let options = Default::default();
+    ///     revocations.revoke_if_not_revoked(&token, expires_at, grace, Some(next.clone()), options)
+    /// };
+    /// assert_eq!(rotate().await?, RotationOutcome::Won);
+    /// assert!(matches!(rotate().await?, RotationOutcome::InGrace { successor: Some(_), .. }));
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn revoke_if_not_revoked(
         &self,
         token: &TokenId,
@@ -158,7 +140,25 @@ pub trait TokenRevocationStore: Send + Sync + fmt::Debug {
         options: RevocationOptions,
     ) -> Result<RotationOutcome>;
 
-    /// Whether a token is revoked, granting `grace` after a graceful revocation.
+    /// Whether a token is revoked, granting `grace` after a graceful revocation. One round trip, nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syntrix_storage::{Storage, TokenId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// let token = TokenId::parse("9b1d")?;
+    /// // An error is never "not revoked": treat it as revoked.
+    /// let checked = revocations.is_revoked(&token, Duration::ZERO, Default::default()).await;
+    /// assert!(!checked.unwrap_or(true));
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn is_revoked(
         &self,
         token: &TokenId,
@@ -167,6 +167,26 @@ pub trait TokenRevocationStore: Send + Sync + fmt::Debug {
     ) -> Result<bool>;
 
     /// As `is_revoked` for up to 1000 tokens, in their order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syntrix_storage::{Clock, Storage, SystemClock, TokenId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// let token = TokenId::parse("9b1d")?;
+    /// let expires_at = SystemClock.now().saturating_add(Duration::from_secs(900));
+    /// revocations.revoke_token(&token, expires_at, Default::default()).await?;
+    /// let tokens = [TokenId::parse("7c2e")?, token];
+    /// let checked = revocations.is_revoked_many(&tokens, Duration::ZERO, Default::default()).await?;
+    /// assert_eq!(checked, [false, true]);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn is_revoked_many(
         &self,
         tokens: &[TokenId],
@@ -175,6 +195,26 @@ pub trait TokenRevocationStore: Send + Sync + fmt::Debug {
     ) -> Result<Vec<bool>>;
 
     /// As `is_revoked`, with the details.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syntrix_storage::{Clock, RevocationStatus, Storage, SystemClock, TokenId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// let token = TokenId::parse("9b1d")?;
+    /// let expires_at = SystemClock.now().saturating_add(Duration::from_secs(900));
+    /// revocations.revoke_token(&token, expires_at, Default::default()).await?;
+    /// let grace = Duration::from_secs(30);
+    /// let status = revocations.revocation_status(&token, grace, Default::default()).await?;
+    /// assert!(matches!(status, RevocationStatus::Grace { .. }));
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn revocation_status(
         &self,
         token: &TokenId,
@@ -183,8 +223,40 @@ pub trait TokenRevocationStore: Send + Sync + fmt::Debug {
     ) -> Result<RevocationStatus>;
 
     /// Verifies the indexes and creates what is missing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// revocations.ensure_indexes().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn ensure_indexes(&self) -> Result<()>;
 
-    /// As [`DocumentStore::close`](crate::DocumentStore::close).
+    /// As [`DocumentStore::close`](crate::DocumentStore::close). Other stores of the same backend stay open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syntrix_storage::{ErrorKind, Storage, TokenId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// revocations.close().await?;
+    /// let token = TokenId::parse("9b1d")?;
+    /// let checked = revocations.is_revoked(&token, Duration::ZERO, Default::default()).await;
+    /// assert_eq!(checked.unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn close(&self) -> Result<()>;
 }

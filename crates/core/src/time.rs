@@ -25,6 +25,22 @@ impl Timestamp {
         self.0
     }
 
+    /// The end of the year 9999: the latest time that every backend can hold.
+    pub const LATEST: Self = Self(253_402_300_799_999);
+
+    /// The time `duration` later; stops at the largest representable time.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this is; nothing if it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let milliseconds = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
+    }
+
     /// The time `duration` earlier; stops at the smallest representable time.
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {

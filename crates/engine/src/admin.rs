@@ -14,17 +14,17 @@ use crate::documents::DocumentEngine;
 #[async_trait]
 impl DocumentAdmin for DocumentEngine {
     async fn list_indexes(&self) -> Result<Vec<IndexStatus>> {
-        self.run("list_indexes", None, self.backend.list_indexes()).await
+        self.calls.run("list_indexes", None, self.backend.list_indexes()).await
     }
 
     async fn create_index(&self, index: &IndexDefinition) -> Result<()> {
-        let created = self.run("create_index", None, self.backend.create_index(index)).await;
+        let created = self.calls.run("create_index", None, self.backend.create_index(index)).await;
         self.indexes.forget();
         created
     }
 
     async fn drop_index(&self, name: &str) -> Result<()> {
-        let dropped = self.run("drop_index", None, self.backend.drop_index(name)).await;
+        let dropped = self.calls.run("drop_index", None, self.backend.drop_index(name)).await;
         self.indexes.forget();
         if dropped? {
             return Ok(());
@@ -35,16 +35,16 @@ impl DocumentAdmin for DocumentEngine {
     }
 
     async fn scan(&self, request: ScanRequest) -> Result<ScanPage> {
-        self.run("scan", None, self.scan_page(request)).await
+        self.calls.run("scan", None, self.scan_page(request)).await
     }
 
     async fn purge_expired(&self, limit: usize) -> Result<PurgeReport> {
-        self.run("purge_expired", None, self.purge_once(limit)).await
+        self.calls.run("purge_expired", None, self.purge_once(limit)).await
     }
 
     async fn health(&self) -> Result<HealthReport> {
         let started = Instant::now();
-        let mut report = self.run("health", None, self.backend.health()).await?;
+        let mut report = self.calls.run("health", None, self.backend.health()).await?;
         report.latency = started.elapsed();
         Ok(report)
     }

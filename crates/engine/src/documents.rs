@@ -1,27 +1,25 @@
 //! The document store over a thin backend.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use syntrix_storage_core::backend::{CallContext, DocumentBackend};
+use syntrix_storage_core::backend::{CallContext, DocumentBackend, StoreKind};
 use syntrix_storage_core::{
     BulkItem, BulkOptions, CollectionPath, Document, DocumentPath, DocumentStore, Error, ErrorKind,
     ITEMS_MAX, Operation, Page, Patch, Query, QueryOptions, QueryPlan, ReadOptions, Reason, Result,
     Retention, WatchOptions, WatchStart, WatchStream, WriteOptions, WriteResult, encode_data,
     normalize_data,
 };
-use tokio::sync::Mutex;
 
-use crate::gate::{Gate, Pass};
+use crate::calls::{Calls, deadline};
 use crate::index_cache::IndexCache;
 use crate::maintenance;
+use crate::meter::Meter;
 use crate::options::EngineOptions;
 use crate::turns::Turns;
-use crate::watch::Hub;
+use crate::watch::{Hub, WatchCounts};
 use crate::write::{self, Intent};
 
 /// A document store over a backend. Dropping it without `close` stops its workers, too.
@@ -29,32 +27,44 @@ pub struct DocumentEngine {
     pub(crate) backend: Arc<dyn DocumentBackend>,
     pub(crate) options: EngineOptions,
     pub(crate) retention: Retention,
-    pub(crate) gate: Gate,
+    pub(crate) calls: Calls,
     pub(crate) indexes: IndexCache,
     pub(crate) turns: Turns,
     hub: Arc<Hub>,
-    /// Whether the backend was let go of. Held while closing, so that a second `close` returns only when that is done, and
-    /// does it itself when the first one was dropped half way.
-    close_turn: Mutex<bool>,
 }
 
 impl DocumentEngine {
     /// Starts an engine. Must be called within a tokio runtime, which runs its workers.
     pub fn start(backend: Arc<dyn DocumentBackend>, options: EngineOptions) -> Self {
-        let gate = Gate::new();
+        let calls =
+            Calls::new(Meter::new(StoreKind::Documents, backend.kind()), options.close_timeout);
         let retention = options.retention.unwrap_or_else(|| backend.retention());
-        let hub = Hub::new(Arc::clone(&backend), gate.closing());
-        maintenance::start(&backend, &options, retention, gate.closing());
+        let hub = Hub::new(Arc::clone(&backend), calls.closing());
+        maintenance::start_documents(&backend, &options, retention, calls.closing());
         Self {
             backend,
             options,
             retention,
-            gate,
+            calls,
             indexes: IndexCache::default(),
             turns: Turns::new(),
             hub,
-            close_turn: Mutex::new(false),
         }
+    }
+
+    /// Who watches through this engine now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_engine::DocumentEngine;
+    ///
+    /// fn is_watched(store: &DocumentEngine) -> bool {
+    ///     store.watch_counts().subscribers > 0
+    /// }
+    /// ```
+    pub fn watch_counts(&self) -> WatchCounts {
+        self.hub.counts()
     }
 
     async fn find(&self, path: &DocumentPath, options: &ReadOptions) -> Result<Document> {
@@ -109,32 +119,12 @@ impl DocumentEngine {
         }
         Ok(plan)
     }
-
-    /// Runs `work` as `operation`: refused when closed, ended by the timeout, errors named.
-    pub(crate) async fn run<T>(
-        &self,
-        operation: &'static str,
-        timeout: Option<Duration>,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        let _pass: Pass<'_> = self.gate.enter(operation)?;
-        // A backend that never has to wait would let a busy caller starve every other task of its thread.
-        tokio::task::consume_budget().await;
-        let result = match timeout {
-            None => work.await,
-            // Boxed: the future of every call would be twice the size for the sake of those with a deadline.
-            Some(limit) => Box::pin(tokio::time::timeout(limit, work))
-                .await
-                .unwrap_or_else(|_| Err(timed_out(operation, limit))),
-        };
-        result.map_err(|error| error.in_operation(operation))
-    }
 }
 
 #[async_trait]
 impl DocumentStore for DocumentEngine {
     async fn get(&self, path: &DocumentPath, options: ReadOptions) -> Result<Document> {
-        self.run("get", options.timeout, self.find(path, &options)).await
+        self.calls.run("get", options.timeout, self.find(path, &options)).await
     }
 
     async fn get_many(
@@ -142,7 +132,7 @@ impl DocumentStore for DocumentEngine {
         paths: &[DocumentPath],
         options: ReadOptions,
     ) -> Result<Vec<Option<Document>>> {
-        self.run("get_many", options.timeout, self.find_many(paths, &options)).await
+        self.calls.run("get_many", options.timeout, self.find_many(paths, &options)).await
     }
 
     async fn create(
@@ -156,7 +146,7 @@ impl DocumentStore for DocumentEngine {
             let body = encode_data(normalize_data(path, data)?)?;
             self.insert(path, &body, &write_context(&options)).await
         };
-        self.run("create", options.timeout, work).await
+        self.calls.run("create", options.timeout, work).await
     }
 
     async fn update(
@@ -170,7 +160,7 @@ impl DocumentStore for DocumentEngine {
             let intent = Intent::Update(encode_data(normalize_data(path, data)?)?);
             self.modify(path, &intent, &options.preconditions, &write_context(&options)).await
         };
-        self.run("update", options.timeout, work).await
+        self.calls.run("update", options.timeout, work).await
     }
 
     async fn patch(
@@ -184,7 +174,7 @@ impl DocumentStore for DocumentEngine {
             let intent = Intent::Patch(patch.check(path)?);
             self.modify(path, &intent, &options.preconditions, &write_context(&options)).await
         };
-        self.run("patch", options.timeout, work).await
+        self.calls.run("patch", options.timeout, work).await
     }
 
     async fn delete(&self, path: &DocumentPath, options: WriteOptions) -> Result<WriteResult> {
@@ -193,11 +183,11 @@ impl DocumentStore for DocumentEngine {
             let context = write_context(&options);
             self.modify(path, &Intent::Delete, &options.preconditions, &context).await
         };
-        self.run("delete", options.timeout, work).await
+        self.calls.run("delete", options.timeout, work).await
     }
 
     async fn query(&self, query: Query, options: QueryOptions) -> Result<Page> {
-        self.run("query", options.timeout, self.read_page(query, &options)).await
+        self.calls.run("query", options.timeout, self.read_page(query, &options)).await
     }
 
     async fn watch(
@@ -206,7 +196,7 @@ impl DocumentStore for DocumentEngine {
         start: WatchStart,
         options: WatchOptions,
     ) -> Result<WatchStream> {
-        self.run("watch", None, self.hub.subscribe(collection, start, options)).await
+        self.calls.run("watch", None, self.hub.subscribe(collection, start, options)).await
     }
 
     async fn bulk(
@@ -220,26 +210,21 @@ impl DocumentStore for DocumentEngine {
                 CallContext::new(Operation::Bulk).with_deadline(deadline(options.timeout));
             Ok(self.run_bulk(items, &context).await)
         };
-        self.run("bulk", options.timeout, work).await
+        self.calls.run("bulk", options.timeout, work).await
     }
 
     async fn close(&self) -> Result<()> {
-        let mut done = self.close_turn.lock().await;
-        if *done {
-            return Ok(());
-        }
-        self.gate.close();
-        self.gate.wait_until_empty(self.options.close_timeout).await;
-        self.hub.wait_until_stopped(self.options.close_timeout).await;
-        let closed = self.backend.close().await;
-        *done = true;
-        closed.map_err(|error| error.in_operation("close"))
+        let let_go = async {
+            self.hub.wait_until_stopped(self.options.close_timeout).await;
+            self.backend.close().await
+        };
+        self.calls.close(let_go).await
     }
 }
 
 impl Drop for DocumentEngine {
     fn drop(&mut self) {
-        if self.gate.close() {
+        if self.calls.abandon() {
             tracing::debug!(
                 backend = self.backend.kind(),
                 "a document store was dropped without close"
@@ -261,21 +246,11 @@ pub(crate) fn live(found: Option<Document>) -> Option<Document> {
     found.filter(|document| !document.is_deleted())
 }
 
-pub(crate) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
-}
-
 fn write_context(options: &WriteOptions) -> CallContext {
     CallContext::new(Operation::Write).with_deadline(deadline(options.timeout))
 }
 
-fn timed_out(operation: &'static str, limit: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, operation)
-        .with_message("the deadline passed; a write may have been applied")
-        .with_fact("timeout_ms", limit.as_millis())
-}
-
-fn check_items(count: usize) -> Result<()> {
+pub(crate) fn check_items(count: usize) -> Result<()> {
     if count > ITEMS_MAX {
         return Err(Error::invalid(
             "items",

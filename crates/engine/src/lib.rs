@@ -5,14 +5,22 @@
 
 mod admin;
 mod bulk;
+mod calls;
 mod documents;
 mod gate;
 mod index_cache;
 mod maintenance;
+mod meter;
 mod options;
+mod retry;
+mod revocations;
 mod turns;
+mod users;
 mod watch;
 mod write;
 
 pub use documents::DocumentEngine;
 pub use options::EngineOptions;
+pub use revocations::RevocationEngine;
+pub use users::UserEngine;
+pub use watch::WatchCounts;

@@ -14,7 +14,7 @@ pub struct EngineOptions {
     pub retention: Option<Retention>,
     /// Whether a backend's fast paths are used. Off only in tests: the outcome is the same.
     pub fast_paths: bool,
-    /// How often expired tombstones and history are removed; `None` leaves it to
+    /// How often expired tombstones, history and revocations are removed; `None` leaves it to
     /// [`purge_expired`](syntrix_storage_core::DocumentAdmin::purge_expired).
     pub maintenance_interval: Option<Duration>,
     /// Longest wait of `close` for calls in flight.

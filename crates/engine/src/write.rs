@@ -1,7 +1,5 @@
 //! The write protocol: read, evaluate, compare-and-set; once for every backend.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value};
 use syntrix_storage_core::backend::{Applied, CallContext, Write};
 use syntrix_storage_core::{
@@ -11,11 +9,7 @@ use syntrix_storage_core::{
 };
 
 use crate::documents::{DocumentEngine, live};
-
-/// Enough for hundreds of processes that write one document; within a process writers take turns.
-const ATTEMPTS_MAX: u32 = 40;
-const BACKOFF_MIN: Duration = Duration::from_micros(500);
-const BACKOFF_MAX: Duration = Duration::from_millis(50);
+use crate::retry::{ATTEMPTS_MAX, pause};
 
 /// What a write makes of a live document.
 #[derive(Debug)]
@@ -96,7 +90,7 @@ impl DocumentEngine {
             let applied = self.write_one(write, context).await?;
             return fast_result(path, applied);
         }
-        let _turn = self.turns.take(path).await;
+        let _turn = self.turns.take(path.key().as_bytes()[0]).await;
         for attempt in 0..ATTEMPTS_MAX {
             let current = self.read_for_write(path, context).await?;
             let write = self.replacement(&current, intent, preconditions)?;
@@ -199,12 +193,6 @@ pub(crate) fn refuse_preconditions(preconditions: &[Filter]) -> Result<()> {
     }
     let message = "create has no document to test; it fails by itself if there is one";
     Err(Error::invalid("preconditions", Reason::Precondition, message))
-}
-
-/// Full jitter, so that writers who collided do not collide again.
-async fn pause(attempt: u32) {
-    let ceiling = BACKOFF_MIN.saturating_mul(1 << attempt.min(16)).min(BACKOFF_MAX);
-    tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
 }
 
 pub(crate) fn not_found(path: &DocumentPath) -> Error {

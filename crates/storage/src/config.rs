@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use syntrix_storage_core::backend::{
-    BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
+    Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
 };
-use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention, SettingsNode, SystemClock};
-use syntrix_storage_engine::{DocumentEngine, EngineOptions};
+use syntrix_storage_core::{
+    Clock, Error, ErrorKind, Result, Retention, SettingsNode, SystemClock,
+    TokenRevocationStore as _, UserStore as _,
+};
+use syntrix_storage_engine::{DocumentEngine, EngineOptions, RevocationEngine, UserEngine};
 use syntrix_storage_registry::{
     ConfiguredBlock, Environment, Factories, ProcessEnvironment, StoragePlan, StorePlan, Strategy,
 };
@@ -15,9 +18,20 @@ use syntrix_storage_routing::DocumentRoute;
 
 use crate::backends;
 use crate::storage::Backends;
+use crate::stores::Stores;
 
-const EMBEDDED: &str = "storage:\n  document:\n    backend: sqlite\n    sqlite: {}\n";
-const MEMORY: &str = "storage:\n  document:\n    backend: memory\n    memory: {}\n";
+const EMBEDDED: &str = "
+storage:
+  document: {backend: sqlite, sqlite: {}}
+  user: {backend: sqlite, sqlite: {}}
+  revocation: {backend: sqlite, sqlite: {}}
+";
+const MEMORY: &str = "
+storage:
+  document: {backend: memory, memory: {}}
+  user: {backend: memory, memory: {}}
+  revocation: {backend: memory, memory: {}}
+";
 
 /// What [`Storage::from_config`](crate::Storage::from_config) opens.
 ///
@@ -51,7 +65,8 @@ pub struct StorageConfig {
     retention: Option<Retention>,
     fast_paths: bool,
     maintenance: bool,
-    documents_only: bool,
+    /// The one store to open; all if `None`.
+    only: Option<StoreKind>,
 }
 
 /// What [`StorageConfig::check`] has to say about a configuration that is right.
@@ -65,12 +80,12 @@ pub struct ConfigReport {
 }
 
 impl StorageConfig {
-    /// The SQLite file `storage.db` in `data_dir`.
+    /// The three stores in the SQLite file `storage.db` in `data_dir`.
     pub fn embedded(data_dir: impl AsRef<Path>) -> Self {
         Self::from_yaml(EMBEDDED, "embedded").with_data_dir(data_dir.as_ref())
     }
 
-    /// Memory.
+    /// The three stores in memory.
     pub fn memory() -> Self {
         Self::from_yaml(MEMORY, "memory")
     }
@@ -88,7 +103,7 @@ impl StorageConfig {
             retention: None,
             fast_paths: true,
             maintenance: true,
-            documents_only: false,
+            only: None,
         }
     }
 
@@ -160,22 +175,22 @@ impl StorageConfig {
         self
     }
 
-    /// Switches the worker off that purges expired tombstones and history; for tests with a clock of their own.
+    /// Switches the worker off that purges expired tombstones, history and revocations; for tests with a clock of their own.
     #[must_use]
     pub fn with_maintenance(mut self, maintenance: bool) -> Self {
         self.maintenance = maintenance;
         self
     }
 
-    /// Leaves the other stores of the configuration closed; for tools that need the documents alone.
+    /// Leaves the other stores of the configuration closed; for tools that need one alone.
     #[must_use]
-    pub fn with_documents_only(mut self) -> Self {
-        self.documents_only = true;
+    pub fn with_store_only(mut self, store: StoreKind) -> Self {
+        self.only = Some(store);
         self
     }
 
     fn wants(&self, store: StoreKind) -> bool {
-        !self.documents_only || store == StoreKind::Documents
+        self.only.is_none_or(|only| only == store)
     }
 
     /// Checks everything that can be checked without opening anything.
@@ -221,14 +236,10 @@ impl StorageConfig {
         Ok(())
     }
 
-    /// The kind of the documents' primary, and a block that names it.
+    /// The kind of a store's primary; `None` without a section for the store.
     #[cfg(feature = "conformance")]
-    pub(crate) fn document_block(&self) -> Result<(String, String)> {
-        let plan = self.plan()?;
-        let store =
-            plan.documents.as_ref().ok_or_else(|| crate::storage::absent(StoreKind::Documents))?;
-        let kind = primary(store)?.kind;
-        Ok((kind.to_owned(), format!("{{kind: {kind}}}")))
+    pub(crate) fn primary_kind(&self, store: StoreKind) -> Result<Option<&'static str>> {
+        self.plan()?.store(store).map(|store| Ok(primary(store)?.kind)).transpose()
     }
 
     #[cfg(feature = "conformance")]
@@ -243,14 +254,14 @@ impl StorageConfig {
         self
     }
 
-    pub(crate) async fn open(&self) -> Result<(Option<Arc<DocumentEngine>>, Backends)> {
+    pub(crate) async fn open(&self) -> Result<(Stores, Backends)> {
         let plan = self.plan()?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
         let mut backends = Backends::default();
         match self.open_stores(&plan, &mut backends).await {
-            Ok(documents) => Ok((documents, backends)),
+            Ok(stores) => Ok((stores, backends)),
             Err(error) => {
                 // The first error is the one to tell; what was opened before it must not stay open.
                 let _ = backends.close().await;
@@ -259,21 +270,39 @@ impl StorageConfig {
         }
     }
 
-    async fn open_stores(
+    async fn open_stores(&self, plan: &StoragePlan, backends: &mut Backends) -> Result<Stores> {
+        let mut stores = Stores::default();
+        let options = self.engine_options();
+        if let Some(backend) = self.open_store(plan, StoreKind::Documents, backends).await? {
+            let route = DocumentRoute::single(backend.documents()?);
+            let engine = DocumentEngine::start(Arc::new(route), options.clone());
+            stores.documents = Some(Arc::new(engine));
+        }
+        if let Some(backend) = self.open_store(plan, StoreKind::Users, backends).await? {
+            let engine = UserEngine::start(backend.users()?, &options);
+            engine.ensure_indexes().await?;
+            stores.users = Some(Arc::new(engine));
+        }
+        if let Some(backend) = self.open_store(plan, StoreKind::Revocations, backends).await? {
+            let engine = RevocationEngine::start(backend.revocations()?, &options);
+            engine.ensure_indexes().await?;
+            stores.revocations = Some(Arc::new(engine));
+        }
+        Ok(stores)
+    }
+
+    /// The backend of a store; `None` if the configuration has no section for it or it is not wanted.
+    async fn open_store(
         &self,
         plan: &StoragePlan,
+        store: StoreKind,
         backends: &mut Backends,
-    ) -> Result<Option<Arc<DocumentEngine>>> {
-        let context = self.context()?;
-        let others = [&plan.users, &plan.revocations].into_iter().flatten();
-        for store in others.filter(|_| !self.documents_only) {
-            open_backend(primary(store)?, &context, backends).await?;
-        }
-        let Some(store) = &plan.documents else { return Ok(None) };
-        check_strategy(store)?;
-        let backend = open_backend(primary(store)?, &context, backends).await?;
-        let route = DocumentRoute::single(backend.documents()?);
-        Ok(Some(Arc::new(DocumentEngine::start(Arc::new(route), self.engine_options()))))
+    ) -> Result<Option<Arc<dyn Backend>>> {
+        let Some(section) = plan.store(store).filter(|_| self.wants(store)) else {
+            return Ok(None);
+        };
+        check_strategy(section, store)?;
+        open_backend(primary(section)?, &self.context()?, backends).await.map(Some)
     }
 
     fn plan(&self) -> Result<StoragePlan> {
@@ -325,7 +354,7 @@ async fn open_backend(
     block: &ConfiguredBlock,
     context: &OpenContext,
     backends: &mut Backends,
-) -> Result<Arc<dyn syntrix_storage_core::backend::Backend>> {
+) -> Result<Arc<dyn Backend>> {
     let key = block.provider.connection_key();
     if let Some(open) = backends.0.get(&key) {
         return Ok(Arc::clone(open));
@@ -339,13 +368,13 @@ async fn open_backend(
     Ok(opened)
 }
 
-fn check_strategy(store: &StorePlan) -> Result<()> {
-    match store.route.strategy {
+fn check_strategy(section: &StorePlan, store: StoreKind) -> Result<()> {
+    match section.route.strategy {
         Strategy::Single => Ok(()),
         other => Err(Error::new(ErrorKind::Unsupported, "open")
             .with_message("this release has the strategy `single` only; set `strategy: single`")
             .with_fact("strategy", other.as_str())
-            .with_fact("store", StoreKind::Documents.as_str())),
+            .with_fact("store", store.as_str())),
     }
 }
 

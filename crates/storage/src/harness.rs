@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use syntrix_storage_conformance::{Handle, Harness, Setup};
-use syntrix_storage_core::{Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, Result};
+use syntrix_storage_core::backend::StoreKind;
+use syntrix_storage_core::{
+    Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, Result, StoreAdmin,
+    TokenRevocationStore, UserStore,
+};
 use syntrix_storage_registry::Environment;
 use tempfile::TempDir;
 
 use crate::config::StorageConfig;
-use crate::storage::Storage;
+use crate::storage::{Storage, absent};
 
 /// A [`Harness`] over a configuration, with a namespace per case in the configured servers and never in the configured data.
 ///
@@ -27,30 +31,26 @@ use crate::storage::Storage;
 /// ```
 pub struct StorageHarness {
     config: StorageConfig,
-    kind: String,
-    block: String,
-    capabilities: Capabilities,
+    kind: &'static str,
+    capabilities: HashMap<StoreKind, Capabilities>,
     namespaces: Mutex<BTreeSet<String>>,
     /// Removed with the harness.
     _folder: Option<TempDir>,
 }
 
 impl StorageHarness {
-    /// A harness over what `config` names for the documents.
+    /// A harness over the stores that `config` has sections for, or the one it is narrowed to.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ConfigInvalid`], [`ErrorKind::Unsupported`] without documents, and what opening a backend says.
+    /// [`ErrorKind::ConfigInvalid`], [`ErrorKind::Unsupported`] without any store, and what opening a backend says.
     pub async fn open(config: StorageConfig) -> Result<Self> {
-        let (kind, block) = config.document_block()?;
-        let probe = "capabilities_probe";
-        let config = config.with_documents_only().with_namespace(probe).with_maintenance(false);
-        let storage = Storage::from_config(config.clone()).await?;
-        let capabilities = storage.document_admin()?.capabilities();
-        storage.close().await?;
-        config.remove_namespace().await?;
-        let namespaces = Mutex::default();
-        Ok(Self { config, kind, block, capabilities, namespaces, _folder: None })
+        let config = config.with_namespace("capabilities_probe").with_maintenance(false);
+        let capabilities = probe(&config).await?;
+        let first = StoreKind::ALL.into_iter().find(|store| capabilities.contains_key(store));
+        let first = first.ok_or_else(|| absent(StoreKind::Documents))?;
+        let kind = config.primary_kind(first)?.ok_or_else(|| absent(first))?;
+        Ok(Self { config, kind, capabilities, namespaces: Mutex::default(), _folder: None })
     }
 
     /// As [`StorageHarness::open`], with the data in a fresh folder that is removed with the harness.
@@ -72,11 +72,11 @@ impl StorageHarness {
 #[async_trait]
 impl Harness for StorageHarness {
     fn name(&self) -> &str {
-        &self.kind
+        self.kind
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.capabilities
+    fn capabilities(&self, store: StoreKind) -> Option<Capabilities> {
+        self.capabilities.get(&store).copied()
     }
 
     async fn open(&self, namespace: &str, setup: &Setup) -> Result<Arc<dyn Handle>> {
@@ -84,6 +84,7 @@ impl Harness for StorageHarness {
         let config = self
             .config
             .clone()
+            .with_store_only(setup.store)
             .with_namespace(namespace)
             .with_clock(Arc::new(setup.clock.clone()))
             .with_retention(setup.retention)
@@ -102,7 +103,7 @@ impl Harness for StorageHarness {
     }
 
     fn config_block(&self) -> String {
-        self.block.clone()
+        format!("{{kind: {}}}", self.kind)
     }
 
     async fn check_config(&self, yaml: &str, environment: &[(&str, &str)]) -> Result<Vec<String>> {
@@ -118,6 +119,15 @@ impl Harness for StorageHarness {
     }
 }
 
+/// What the backend of each wanted store offers, from an open one.
+async fn probe(config: &StorageConfig) -> Result<HashMap<StoreKind, Capabilities>> {
+    let storage = Storage::from_config(config.clone()).await?;
+    let health = storage.health().await?;
+    storage.close().await?;
+    config.remove_namespace().await?;
+    Ok(health.into_iter().map(|health| (health.store, health.capabilities)).collect())
+}
+
 fn fresh_folder() -> Result<TempDir> {
     tempfile::tempdir().map_err(|error| {
         Error::new(ErrorKind::Unavailable, "open")
@@ -128,8 +138,6 @@ fn fresh_folder() -> Result<TempDir> {
 
 struct OpenHandle {
     storage: Storage,
-    documents: Arc<dyn DocumentStore>,
-    admin: Arc<dyn DocumentAdmin>,
     /// Removed with the handle.
     _folder: Option<TempDir>,
 }
@@ -137,19 +145,30 @@ struct OpenHandle {
 impl OpenHandle {
     async fn open(config: StorageConfig, folder: Option<TempDir>) -> Result<Arc<dyn Handle>> {
         let storage = Storage::from_config(config).await?;
-        let (documents, admin) = (storage.documents()?, storage.document_admin()?);
-        Ok(Arc::new(Self { storage, documents, admin, _folder: folder }))
+        Ok(Arc::new(Self { storage, _folder: folder }))
     }
 }
 
 #[async_trait]
 impl Handle for OpenHandle {
-    fn documents(&self) -> Arc<dyn DocumentStore> {
-        Arc::clone(&self.documents)
+    fn documents(&self) -> Result<Arc<dyn DocumentStore>> {
+        self.storage.documents()
     }
 
-    fn admin(&self) -> Arc<dyn DocumentAdmin> {
-        Arc::clone(&self.admin)
+    fn admin(&self) -> Result<Arc<dyn DocumentAdmin>> {
+        self.storage.document_admin()
+    }
+
+    fn users(&self) -> Result<Arc<dyn UserStore>> {
+        self.storage.users()
+    }
+
+    fn revocations(&self) -> Result<Arc<dyn TokenRevocationStore>> {
+        self.storage.revocations()
+    }
+
+    fn store_admin(&self, store: StoreKind) -> Result<Arc<dyn StoreAdmin>> {
+        self.storage.store_admin(store)
     }
 
     async fn close(&self) -> Result<()> {

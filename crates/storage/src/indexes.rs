@@ -6,6 +6,9 @@ use syntrix_storage_core::{DocumentAdmin, IndexDefinition, IndexStatus, IndexSug
 
 /// The composite indexes of a document store.
 ///
+/// A new index serves queries at once, whichever process made it. One that another process dropped is noticed after up to 30
+/// seconds: until then its queries are answered without it, slowly, instead of being refused.
+///
 /// # Examples
 ///
 /// ```

@@ -7,12 +7,14 @@ mod harness;
 mod indexes;
 mod planned;
 mod storage;
+mod stores;
 
 pub use config::{ConfigReport, StorageConfig};
 #[cfg(feature = "conformance")]
 pub use harness::StorageHarness;
 pub use indexes::Indexes;
 pub use storage::Storage;
+pub use stores::StoreHealth;
 #[cfg(feature = "conformance")]
 pub use syntrix_storage_conformance as conformance;
 pub use syntrix_storage_core::*;

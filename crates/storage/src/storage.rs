@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use syntrix_storage_core::backend::{Backend, StoreKind};
 use syntrix_storage_core::{
-    AuthStore, DocumentAdmin, DocumentStore, Error, ErrorKind, HealthReport, PurgeReport, Result,
+    AuthStore, DocumentAdmin, DocumentStore, Error, ErrorKind, PurgeReport, Result, StoreAdmin,
     TokenRevocationStore, UserStore,
 };
-use syntrix_storage_engine::DocumentEngine;
+use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
 use tokio::sync::OnceCell;
 
 use crate::config::StorageConfig;
 use crate::indexes::Indexes;
+use crate::stores::{Auth, StoreHealth, Stores};
 
 /// The stores of one application. Cheap to clone; clones share everything, also being closed.
 ///
@@ -39,7 +40,7 @@ use crate::indexes::Indexes;
 pub struct Storage(Arc<Inner>);
 
 struct Inner {
-    documents: Option<Arc<DocumentEngine>>,
+    stores: Stores,
     backends: Backends,
     /// Set by the first `close`; later ones wait for it.
     closed: OnceCell<()>,
@@ -61,7 +62,7 @@ impl Backends {
 }
 
 impl Storage {
-    /// Opens the documents in the SQLite file `storage.db` in `data_dir`; both are created when missing.
+    /// Opens documents, accounts and revoked tokens in the SQLite file `storage.db` in `data_dir`; both are created when missing.
     ///
     /// # Errors
     ///
@@ -70,7 +71,7 @@ impl Storage {
         Self::from_config(StorageConfig::embedded(data_dir)).await
     }
 
-    /// Opens documents in memory, gone when the last clone is closed.
+    /// Opens the three stores in memory, gone when the last clone is closed.
     ///
     /// # Errors
     ///
@@ -86,8 +87,8 @@ impl Storage {
     /// [`ErrorKind::ConfigInvalid`] with file, line and remedy before anything is opened; else what the backend says. When one
     /// backend cannot be opened, the others are closed again.
     pub async fn from_config(config: StorageConfig) -> Result<Self> {
-        let (documents, backends) = config.open().await?;
-        Ok(Self(Arc::new(Inner { documents, backends, closed: OnceCell::new() })))
+        let (stores, backends) = config.open().await?;
+        Ok(Self(Arc::new(Inner { stores, backends, closed: OnceCell::new() })))
     }
 
     /// The documents.
@@ -121,36 +122,83 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`]: this release has none.
+    /// [`ErrorKind::Unsupported`] if the configuration has no section `user`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage::{NewUser, Secret, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let users = storage.users()?;
+    /// let ada = NewUser::new("Ada", Secret::new("$argon2id$v=19$..."), "argon2id");
+    /// let ada = users.create_user(ada, Default::default()).await?;
+    /// assert_eq!(users.get_user_by_username("ADA", Default::default()).await?.id, ada.id);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn users(&self) -> Result<Arc<dyn UserStore>> {
-        Err(absent(StoreKind::Users))
+        Ok(self.user_engine()?)
     }
 
     /// The revoked tokens.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`]: this release has none.
+    /// [`ErrorKind::Unsupported`] if the configuration has no section `revocation`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syntrix_storage::{Clock, Storage, SystemClock, TokenId};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let revocations = storage.revocations()?;
+    /// let token = TokenId::parse("9b1d")?;
+    /// let expires_at = SystemClock.now().saturating_add(Duration::from_secs(900));
+    /// revocations.revoke_token(&token, expires_at, Default::default()).await?;
+    /// let grace = Duration::from_secs(30);
+    /// assert!(!revocations.is_revoked(&token, grace, Default::default()).await?);
+    /// revocations.revoke_token_immediate(&token, expires_at, Default::default()).await?;
+    /// assert!(revocations.is_revoked(&token, grace, Default::default()).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn revocations(&self) -> Result<Arc<dyn TokenRevocationStore>> {
-        Err(absent(StoreKind::Revocations))
+        Ok(self.revocation_engine()?)
     }
 
     /// Accounts and revoked tokens together.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`]: this release has neither.
+    /// [`ErrorKind::Unsupported`] if the configuration lacks either.
     pub fn auth(&self) -> Result<Arc<dyn AuthStore>> {
-        Err(absent(StoreKind::Users))
+        Ok(Arc::new(Auth { users: self.user_engine()?, revocations: self.revocation_engine()? }))
     }
 
-    /// Removes up to `limit` tombstones whose retention is over.
+    /// The accounts or revoked tokens, as operators and tools see them.
     ///
     /// # Errors
     ///
-    /// As the store's operations.
+    /// [`ErrorKind::Unsupported`] if the configuration has no section for the store. Documents have
+    /// [`Storage::document_admin`].
+    pub fn store_admin(&self, store: StoreKind) -> Result<Arc<dyn StoreAdmin>> {
+        self.0.stores.admin(store).ok_or_else(|| absent(store))
+    }
+
+    /// Removes what is expired, up to `limit` records of each open store: tombstones and revocations.
+    ///
+    /// # Errors
+    ///
+    /// As the stores' operations.
     pub async fn purge_expired(&self, limit: usize) -> Result<PurgeReport> {
-        self.engine()?.purge_expired(limit).await
+        self.0.stores.purge_expired(limit).await
     }
 
     /// How each open store is.
@@ -158,11 +206,8 @@ impl Storage {
     /// # Errors
     ///
     /// [`ErrorKind::Closed`] after `close`.
-    pub async fn health(&self) -> Result<Vec<HealthReport>> {
-        match &self.0.documents {
-            Some(documents) => Ok(vec![documents.health().await?]),
-            None => Ok(Vec::new()),
-        }
+    pub async fn health(&self) -> Result<Vec<StoreHealth>> {
+        self.0.stores.health().await
     }
 
     /// Closes the stores, then the backends under them. Idempotent; every later call is [`ErrorKind::Closed`].
@@ -177,24 +222,26 @@ impl Storage {
     }
 
     async fn close_all(&self) -> Result<()> {
-        let stores = match &self.0.documents {
-            Some(documents) => documents.close().await,
-            None => Ok(()),
-        };
+        let stores = self.0.stores.close().await;
         stores.and(self.0.backends.close().await)
     }
 
     fn engine(&self) -> Result<Arc<DocumentEngine>> {
-        self.0.documents.clone().ok_or_else(|| absent(StoreKind::Documents))
+        self.0.stores.documents.clone().ok_or_else(|| absent(StoreKind::Documents))
+    }
+
+    fn user_engine(&self) -> Result<Arc<UserEngine>> {
+        self.0.stores.users.clone().ok_or_else(|| absent(StoreKind::Users))
+    }
+
+    fn revocation_engine(&self) -> Result<Arc<RevocationEngine>> {
+        self.0.stores.revocations.clone().ok_or_else(|| absent(StoreKind::Revocations))
     }
 }
 
 impl fmt::Debug for Storage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Storage")
-            .field("documents", &self.0.documents)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Storage").field("stores", &self.0.stores).finish_non_exhaustive()
     }
 }
 

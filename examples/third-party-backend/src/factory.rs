@@ -9,7 +9,8 @@ use redb::Database;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use syntrix_storage::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, StoreSet,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, RevocationBackend,
+    StoreKind, StoreSet, UserBackend,
 };
 use syntrix_storage::{Error, ErrorKind, HumanDuration, Result, Retention, SettingsNode};
 
@@ -137,6 +138,14 @@ struct Open(Arc<Documents>);
 impl Backend for Open {
     fn documents(&self) -> Result<Arc<dyn DocumentBackend>> {
         Ok(Arc::clone(&self.0) as Arc<dyn DocumentBackend>)
+    }
+
+    fn users(&self) -> Result<Arc<dyn UserBackend>> {
+        Err(StoreKind::Users.unsupported("redb"))
+    }
+
+    fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
+        Err(StoreKind::Revocations.unsupported("redb"))
     }
 
     async fn close(&self) -> Result<()> {

@@ -33,7 +33,7 @@ enum Floor {
     Facade,
     /// The program.
     Program,
-    /// What is not part of the product: this tool and the benches.
+    /// What is not part of the product: this tool, the benches and the fuzz targets.
     Tool,
 }
 
@@ -46,7 +46,7 @@ fn floor(folder: &str) -> Option<Floor> {
         }
         "crates/storage" => Some(Floor::Facade),
         "crates/cli" => Some(Floor::Program),
-        "benches" | "xtask" => Some(Floor::Tool),
+        "benches" | "fuzz" | "xtask" => Some(Floor::Tool),
         folder if is_backend(folder) => Some(Floor::Room),
         _ => None,
     }

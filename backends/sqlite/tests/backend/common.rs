@@ -10,8 +10,8 @@ use syntrix_storage_core::backend::{
     OpenContext, Write,
 };
 use syntrix_storage_core::{
-    Body, Document, DocumentPath, ManualClock, Operation, Position, Result, SettingsNode,
-    SettingsValue, Timestamp, Version, encode_data, normalize_data,
+    Body, Document, DocumentPath, HealthReport, ManualClock, Operation, Position, Result,
+    SettingsNode, SettingsValue, Timestamp, Version, encode_data, normalize_data,
 };
 use tempfile::TempDir;
 
@@ -166,4 +166,21 @@ pub fn version(number: i64) -> Version {
 pub fn brief(change: &Change) -> String {
     let document = &change.document;
     format!("{} {}@{}", change.event_type.as_str(), document.path(), document.version())
+}
+
+pub fn fact<'report>(report: &'report HealthReport, name: &str) -> Option<&'report str> {
+    report.facts.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// What 32 tasks answer that run at once, each with its number.
+pub async fn race<Task>(start: impl Fn(usize) -> Task) -> Vec<Task::Output>
+where
+    Task: Future<Output: Send> + Send + 'static,
+{
+    let tasks: Vec<_> = (0..32).map(|number| tokio::spawn(start(number))).collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.expect("task"));
+    }
+    answers
 }

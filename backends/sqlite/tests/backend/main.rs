@@ -3,11 +3,15 @@
 mod common;
 mod differential;
 mod feed;
+mod identities;
 mod indexes;
+mod leases;
 mod lifetime;
 mod maintenance;
 mod opening;
 mod queries;
 mod reads;
+mod revocations;
 mod shared;
+mod users;
 mod writes;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use syntrix_storage_core::{CollectionPath, Operation, PurgeReport, ScanRequest, Timestamp};
 
-use crate::common::{Fixture, START, context};
+use crate::common::{Fixture, START, context, fact};
 
 const PATHS: [&str; 10] =
     ["c/1", "c/1/d/1", "c/1/d/2", "c/2", "c!/1", "c%/1", "c0/1", "cc/1", "c_/1", "b/1/c/1"];
@@ -101,12 +101,10 @@ async fn health_tells_what_an_operator_wants_to_know_and_no_path() {
     fixture.delete("c/1").await;
     let report = fixture.documents.health().await.expect("health");
     assert!(report.ready);
-    let fact = |key: &str| {
-        report.facts.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-    };
+    let fact = |name| fact(&report, name);
     assert_eq!(fact("journalMode"), Some("wal"));
     assert_eq!(fact("synchronous"), Some("full"));
-    assert_eq!(fact("schemaVersion"), Some("1"));
+    assert_eq!(fact("schemaVersion"), Some("2"));
     assert_eq!(fact("tombstones"), Some("1"));
     assert_eq!(fact("changes"), Some("11"));
     for key in ["durability", "sqliteVersion", "fileBytes"] {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
+use syntrix_storage::backend::StoreKind;
 use syntrix_storage::conformance::{
     CaseReport, Harness, Report, Selection, Verdict, run as run_suite, vectors,
 };
@@ -26,7 +27,7 @@ pub(crate) struct ConformanceArgs {
     backend: Option<BackendKind>,
 
     /// Store whose cases run
-    #[arg(long, default_value = "documents")]
+    #[arg(long, default_value = "all")]
     store: Store,
 
     /// Only cases whose id or name contains this text, for example QRY or DOC-05
@@ -54,14 +55,27 @@ enum BackendKind {
 enum Store {
     /// JSON documents
     Documents,
-    /// Every store this release has
+    /// User accounts
+    Users,
+    /// Revoked tokens
+    Revocations,
+    /// Every store
     All,
+}
+
+impl Store {
+    fn kinds(self) -> &'static [StoreKind] {
+        match self {
+            Self::Documents => &[StoreKind::Documents],
+            Self::Users => &[StoreKind::Users],
+            Self::Revocations => &[StoreKind::Revocations],
+            Self::All => &StoreKind::ALL,
+        }
+    }
 }
 
 pub(crate) async fn run(args: ConformanceArgs, session: &mut Session) -> Result<(), Failure> {
     let text = args.vectors.as_deref().map(read).transpose()?;
-    // Both name the documents, the one store this release has cases for.
-    let (Store::Documents | Store::All) = args.store;
     let (config, folder) = config(args.backend, session)?;
     let stop = Stop::default();
     let tested = tokio::select! {
@@ -129,7 +143,7 @@ async fn run_cases(
     args: &ConformanceArgs,
     text: Option<&str>,
 ) -> Report {
-    let mut selection = Selection::all();
+    let mut selection = Selection::all().with_stores(args.store.kinds().iter().copied());
     if let Some(filter) = &args.filter {
         selection = selection.with_filter(filter);
     }

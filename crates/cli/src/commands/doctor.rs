@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use syntrix_storage::{Capabilities, HealthReport, IndexStatus, Storage};
+use syntrix_storage::backend::StoreKind;
+use syntrix_storage::{IndexStatus, Storage, StoreHealth};
 
 use crate::args::Format;
 use crate::commands::index;
@@ -24,19 +25,18 @@ pub(crate) async fn run(session: &mut Session) -> Result<(), Failure> {
 
 /// Everything there is to say about the open stores.
 struct Examined {
-    stores: Vec<HealthReport>,
+    stores: Vec<StoreHealth>,
     /// Of the documents, if they are open.
-    capabilities: Option<Capabilities>,
-    indexes: Vec<IndexStatus>,
+    indexes: Option<Vec<IndexStatus>>,
 }
 
 async fn examine(storage: &Storage) -> Result<Examined, Failure> {
     let stores = storage.health().await?;
-    let Ok(admin) = storage.document_admin() else {
-        return Ok(Examined { stores, capabilities: None, indexes: Vec::new() });
+    let indexes = match storage.document_admin() {
+        Ok(admin) => Some(admin.list_indexes().await?),
+        Err(_) => None,
     };
-    let indexes = admin.list_indexes().await?;
-    Ok(Examined { stores, capabilities: Some(admin.capabilities()), indexes })
+    Ok(Examined { stores, indexes })
 }
 
 impl Examined {
@@ -47,10 +47,11 @@ impl Examined {
                 "no store is open; the configuration names none that this release opens",
             ));
         }
-        match self.stores.iter().find(|store| !store.ready) {
-            Some(store) => {
-                Err(Failure::negative("doctor", format!("{} is not ready", store.backend)))
-            }
+        match self.stores.iter().find(|store| !store.report.ready) {
+            Some(StoreHealth { store, report, .. }) => Err(Failure::negative(
+                "doctor",
+                format!("{} on {} is not ready", store.as_str(), report.backend),
+            )),
             None => Ok(()),
         }
     }
@@ -60,23 +61,18 @@ impl Examined {
         self.stores.iter().map(|store| self.row(store)).collect()
     }
 
-    fn row(&self, store: &HealthReport) -> Map<String, Value> {
+    fn row(&self, store: &StoreHealth) -> Map<String, Value> {
         let mut row = match serde_json::to_value(store) {
             Ok(Value::Object(members)) => members,
             _ => Map::new(),
         };
-        let facts = store.facts.iter().map(|(name, value)| (name.clone(), fact(value)));
-        row.insert("store".into(), "documents".into());
+        let facts = store.report.facts.iter().map(|(name, value)| (name.clone(), fact(value)));
         row.insert("facts".into(), Value::Object(facts.collect()));
-        if let Some(capabilities) = self.capabilities {
-            row.insert(
-                "capabilities".into(),
-                serde_json::to_value(capabilities).unwrap_or_default(),
-            );
+        row.insert("latencyMs".into(), thousandths(store.report.latency).into());
+        if let (StoreKind::Documents, Some(indexes)) = (store.store, &self.indexes) {
+            let indexes = indexes.iter().map(|status| Value::Object(index::row(status)));
+            row.insert("indexes".into(), indexes.collect());
         }
-        row.insert("latencyMs".into(), thousandths(store.latency).into());
-        let indexes = self.indexes.iter().map(|status| Value::Object(index::row(status)));
-        row.insert("indexes".into(), indexes.collect());
         row
     }
 }
@@ -102,10 +98,11 @@ fn print(examined: &Examined, output: &mut Output) -> Result<(), Failure> {
     for row in &rows {
         output.object(&flattened(row))?;
     }
-    if examined.indexes.is_empty() {
-        return output.line("no composite indexes");
+    match examined.indexes.as_deref() {
+        None => Ok(()),
+        Some([]) => output.line("no composite indexes"),
+        Some(indexes) => index::print(indexes, output),
     }
-    index::print(&examined.indexes, output)
 }
 
 /// For people: facts and capabilities as rows of their own, indexes in a table of their own.

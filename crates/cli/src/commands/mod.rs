@@ -10,6 +10,9 @@ pub(crate) mod import;
 pub(crate) mod index;
 pub(crate) mod query;
 mod stoppable;
+pub(crate) mod token;
+pub(crate) mod user;
+mod user_row;
 pub(crate) mod watch;
 
 use crate::args::Command;
@@ -21,6 +24,8 @@ use crate::session::Session;
 pub(crate) async fn run(command: Command, session: &mut Session) -> Result<(), Failure> {
     match command {
         Command::Doc(command) => doc::run(command, session).await,
+        Command::User(command) => user::run(command, session).await,
+        Command::Token(command) => token::run(command, session).await,
         Command::Watch(args) => watch::run(args, session).await,
         Command::Index(command) => index::run(command, session).await,
         Command::Config(command) => config::run(command, session),

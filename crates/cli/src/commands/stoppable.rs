@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use syntrix_storage::backend::StoreKind;
 use syntrix_storage::conformance::{Handle, Harness, Setup};
 use syntrix_storage::{Capabilities, Error, ErrorKind, Result};
 
@@ -47,8 +48,8 @@ impl<H: Harness> Harness for Stoppable<H> {
         self.inner.name()
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+    fn capabilities(&self, store: StoreKind) -> Option<Capabilities> {
+        self.inner.capabilities(store)
     }
 
     async fn open(&self, namespace: &str, setup: &Setup) -> Result<Arc<dyn Handle>> {

@@ -4,6 +4,7 @@ mod cities;
 mod clock;
 mod deletion;
 mod folder;
+mod identity;
 mod import;
 mod queries;
 mod races;
@@ -73,7 +74,8 @@ async fn play(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
     queries::play(stage, story).await?;
     watching::play(stage, story).await?;
     races::play(stage, story).await?;
-    deletion::play(stage, story).await
+    deletion::play(stage, story).await?;
+    identity::play(stage, story).await
 }
 
 /// What was acknowledged is there for the next process.
@@ -95,7 +97,7 @@ async fn check_reopened(
 
 fn next_commands(options: &str) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "syntrix-storage".into());
-    let commands = [
+    let commands: [(&str, &str); 8] = [
         ("get one document", "doc get countries/IS/cities/28185"),
         (
             "query it as the demo did",
@@ -107,7 +109,9 @@ fn next_commands(options: &str) -> String {
         ),
         ("see the changes again", "watch countries/IS/visitors --from oldest --limit 3"),
         ("take data out", "doc export countries/AD/cities"),
-        ("how is the store", "doctor"),
+        ("the account the demo locked", "user get Sigrid"),
+        ("a revoked token", "token check demo-session --grace 30s"),
+        ("how are the stores", "doctor"),
     ];
     let lines =
         commands.map(|(purpose, command)| format!("  # {purpose}\n  {program} {command}{options}"));

@@ -9,4 +9,6 @@ mod index;
 mod kill;
 mod program;
 mod streams;
+mod token;
+mod user;
 mod watch;

@@ -114,7 +114,7 @@ pub(super) static CASES: &[Case] = &[
             get(&context, &path).await?;
             create(&context, &context.unique_path()?, json!({})).await?;
             watcher.event().await?;
-            let read = second.documents().get(&path, Default::default()).await;
+            let read = second.documents()?.get(&path, Default::default()).await;
             expect_kind(read, ErrorKind::Closed, "get on the closed handle")?;
             Ok(())
         }
@@ -127,7 +127,7 @@ pub(super) static CASES: &[Case] = &[
         [Shared, Watch],
         async |context| {
             let stray = context.stray_handle().await?;
-            let store = stray.documents();
+            let store = stray.documents()?;
             let mut watcher =
                 Watcher::new(store.watch(None, WatchStart::Now, WatchOptions::default()).await?);
             drop((stray, store));

@@ -230,7 +230,7 @@ pub(super) static CASES: &[Case] = &[
         [Shared],
         async |context| {
             let (path, other) =
-                (context.unique_path()?, context.second_handle().await?.documents());
+                (context.unique_path()?, context.second_handle().await?.documents()?);
             for number in 0..20 {
                 let written = match number {
                     0 => create(&context, &path, json!({"n": 0})).await?,

@@ -84,7 +84,7 @@ pub(super) static CASES: &[Case] = &[
         [],
         async |context| {
             let (first, second) = (context.path("same")?, DocumentPath::parse("elsewhere/same")?);
-            let other = context.other_store().await?.documents();
+            let other = context.other_store().await?.documents()?;
             let created = create(&context, &first, json!({"n": 1})).await?;
             create(&context, &second, json!({"n": 2})).await?;
             other.create(&first, json!({"n": 3}), Default::default()).await?;

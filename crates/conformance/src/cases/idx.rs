@@ -1,5 +1,7 @@
 //! Indexes and the index rule.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use syntrix_storage_core::Direction::{Ascending, Descending};
 use syntrix_storage_core::{
@@ -53,8 +55,9 @@ pub(super) static CASES: &[Case] = &[
                 handles.push(context.second_handle().await?);
             }
             let declared = in_tasks(8, |number| {
-                let admin = handles[number % handles.len()].admin();
+                let handle = Arc::clone(&handles[number % handles.len()]);
                 async move {
+                    let admin = handle.admin()?;
                     let fields = vec![OrderBy::new("a", Ascending)?, OrderBy::new("b", Ascending)?];
                     let index = IndexDefinition::new("case", fields)?;
                     Ok(admin.create_index(&index).await?)
@@ -107,7 +110,7 @@ pub(super) static CASES: &[Case] = &[
                 Query::new("case")?.filter("k", Operator::Equal, 1)?.order_by("ts", Descending)?;
             let suggestion = suggestion(&context, &query).await?;
             let creator = match context.capabilities().shared {
-                true => context.second_handle().await?.admin(),
+                true => context.second_handle().await?.admin()?,
                 false => context.admin(),
             };
             creator.create_index(&suggestion.to_definition()?).await?;

@@ -3,11 +3,13 @@
 mod bad;
 mod bad_calls;
 mod cls;
+mod con;
 mod doc;
 mod doc_limits;
 mod doc_names;
 mod doc_values;
 mod idx;
+mod obs;
 mod ord;
 mod ord_values;
 mod pag;
@@ -24,8 +26,22 @@ mod random;
 mod reg;
 mod res;
 mod res_history;
+mod rev;
+mod rev_reference;
+mod rev_rotation;
+mod rev_steps;
+mod rev_tokens;
+mod rev_whole;
 mod sdl;
 mod steps;
+mod usr;
+mod usr_list;
+mod usr_login;
+mod usr_pages;
+mod usr_races;
+mod usr_steps;
+mod usr_values;
+mod usr_whole;
 mod wat;
 mod wat_order;
 
@@ -33,7 +49,7 @@ use crate::case::Case;
 
 /// Every case, in the catalogue's order.
 pub fn cases() -> Vec<&'static Case> {
-    let groups: [&'static [Case]; 26] = [
+    let groups: [&'static [Case]; 39] = [
         doc::CASES,
         doc_limits::CASES,
         doc_names::CASES,
@@ -58,8 +74,21 @@ pub fn cases() -> Vec<&'static Case> {
         sdl::CASES,
         reg::CASES,
         cls::CASES,
+        usr::CASES,
+        usr_login::CASES,
+        usr_list::CASES,
+        usr_races::CASES,
+        usr_whole::CASES,
+        usr_values::CASES,
+        usr_pages::CASES,
+        rev::CASES,
+        rev_rotation::CASES,
+        rev_reference::CASES,
+        rev_whole::CASES,
+        con::CASES,
         bad::CASES,
         bad_calls::CASES,
+        obs::CASES,
     ];
     let mut cases: Vec<_> = groups.into_iter().flatten().collect();
     cases.sort_by_key(|case| (case.group, case.id));

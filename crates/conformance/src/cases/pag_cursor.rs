@@ -133,7 +133,7 @@ pub(super) static CASES: &[Case] = &[
             let made = QueryPlan::check(query.clone())?.cursor_after(last)?;
             expect_equal(page.next.as_ref(), Some(&made), "the cursor of the page")?;
 
-            let other = context.other_store().await?.documents();
+            let other = context.other_store().await?.documents()?;
             for id in ["1", "2", "5"] {
                 let data = json!({"n": id.parse::<i64>().unwrap_or_default()});
                 other.create(&context.path(id)?, data, Default::default()).await?;
@@ -170,7 +170,7 @@ pub(super) static CASES: &[Case] = &[
                 "after the restart",
             )?;
             if context.capabilities().shared {
-                let other = context.second_handle().await?.documents();
+                let other = context.second_handle().await?.documents()?;
                 let page = other.query(rest, Default::default()).await?;
                 expect_equal(ids_of(&page), ["2", "3", "4", "5"], "on another handle")?;
             }

@@ -34,7 +34,7 @@ pub(super) static CASES: &[Case] = &[
                 let near = syntrix_storage_core::CollectionPath::parse(near)?;
                 fill_collection(&context, &near, [("a", json!({})), ("c", json!({}))]).await?;
             }
-            let other = context.other_store().await?.documents();
+            let other = context.other_store().await?.documents()?;
             other.create(&context.path("d")?, json!({}), Default::default()).await?;
             expect_found(&context, everything(&context)?, &["a", "b"], "the collection").await?;
             let below = Query::new("case/a/case")?;

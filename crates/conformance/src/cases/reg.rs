@@ -17,10 +17,10 @@ pub(super) static CASES: &[Case] = &[
         async |context| {
             let handle = context.open_config(&document_config(&context, "")).await?;
             let path = DocumentPath::parse("case/x")?;
-            handle.documents().create(&path, json!({"n": 1}), Default::default()).await?;
-            handle.documents().get(&path, Default::default()).await?;
+            handle.documents()?.create(&path, json!({"n": 1}), Default::default()).await?;
+            handle.documents()?.get(&path, Default::default()).await?;
 
-            let kind = handle.admin().health().await?.backend;
+            let kind = handle.admin()?.health().await?.backend;
             let yaml = "storage:\n  document:\n    backend: main\n    main: {kind: oracle}\n";
             let text = refused(&context, yaml, &[]).await?;
             expect(text.contains("oracle"), format!("the unknown kind is named: {text}"))?;
@@ -155,7 +155,7 @@ pub(super) static CASES: &[Case] = &[
             let path = context.unique_path()?;
             create(&context, &path, json!({"n": 1})).await?;
             for handle in handles {
-                let read = handle.documents().get(&path, Default::default()).await?;
+                let read = handle.documents()?.get(&path, Default::default()).await?;
                 expect_equal(read.value()?, json!({"n": 1}), "data through every handle")?;
             }
             Ok(())
@@ -172,7 +172,8 @@ pub(super) static CASES: &[Case] = &[
             let path = DocumentPath::parse("case/x")?;
             for round in 0..3 {
                 let handle = context.open_config(&yaml).await?;
-                let created = handle.documents().create(&path, json!({}), Default::default()).await;
+                let created =
+                    handle.documents()?.create(&path, json!({}), Default::default()).await;
                 expect(created.is_ok(), format!("round {round}: {created:?}"))?;
                 handle.close().await?;
             }
@@ -195,7 +196,7 @@ pub(super) static CASES: &[Case] = &[
             let purged = context.admin().purge_expired(10).await?.purged;
             expect_equal(purged, 0, "purged with a retention of 30 days")?;
             context.tombstone(&path).await?;
-            let purged = short.admin().purge_expired(10).await?.purged;
+            let purged = short.admin()?.purge_expired(10).await?.purged;
             expect_equal(purged, 1, "purged with a retention of one day")
         }
     ),
@@ -212,7 +213,7 @@ pub(super) static CASES: &[Case] = &[
             create(&context, &path, json!({"n": 1})).await?;
             if claimed.shared {
                 let second = context.second_handle().await?;
-                second.documents().get(&path, Default::default()).await?;
+                second.documents()?.get(&path, Default::default()).await?;
             }
             context.reopen().await?;
             if claimed.durable {

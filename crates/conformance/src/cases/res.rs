@@ -118,7 +118,7 @@ pub(super) static CASES: &[Case] = &[
                 let token = ResumeToken::from_text(damaged);
                 expect_refused(&context, token, ErrorKind::TokenMalformed).await?;
             }
-            let other = context.other_store().await?.documents();
+            let other = context.other_store().await?.documents()?;
             let start = WatchStart::Token(token.clone());
             let watched = other.watch(None, start, Watcher::options()).await.map(|_| ());
             expect_kind(watched, ErrorKind::TokenForeign, "another store's token")?;

@@ -178,7 +178,7 @@ pub(super) fn by_key(context: &Context, ids: &[&str]) -> CaseResult<Vec<String>>
 pub(super) async fn stores(context: &Context) -> CaseResult<Vec<Arc<dyn DocumentStore>>> {
     let mut stores = vec![context.store()];
     if context.capabilities().shared {
-        stores.push(context.second_handle().await?.documents());
+        stores.push(context.second_handle().await?.documents()?);
     }
     Ok(stores)
 }

@@ -156,7 +156,7 @@ pub(super) static CASES: &[Case] = &[
             let mut only_deep =
                 context.watch(Some(&deep), WatchStart::Now, Watcher::options()).await?;
             let mut all = context.watch_all().await?;
-            let other = context.other_store().await?.documents();
+            let other = context.other_store().await?.documents()?;
             let path = a.document("x")?;
             other.create(&path, json!({"other": true}), Default::default()).await?;
             let paths = ["a/1", "ab/1", "a/b/c/1", "A/1", "a/b/c/d/e/1", "a/2"];

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
-use crate::backend::DocumentBackend;
+use crate::backend::{DocumentBackend, RevocationBackend, UserBackend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::SettingsNode;
 use crate::time::{Clock, SystemClock};
 
 /// The three stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoreKind {
     /// JSON documents.
     Documents,
@@ -32,6 +34,14 @@ impl StoreKind {
             Self::Users => "users",
             Self::Revocations => "revocations",
         }
+    }
+
+    /// The error of a backend of `kind` that does not offer this store.
+    pub fn unsupported(self, kind: &'static str) -> Error {
+        Error::new(ErrorKind::Unsupported, "open")
+            .with_message("this backend does not offer the store; choose another one for it")
+            .with_fact("backend", kind)
+            .with_fact("store", self.as_str())
     }
 
     /// The store's section in the configuration: `document`, `user` or `revocation`.
@@ -105,10 +115,24 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`].
+    /// [`StoreKind::unsupported`] if it has none.
     fn documents(&self) -> Result<Arc<dyn DocumentBackend>>;
 
-    /// Lets go of everything shared by the stores. The stores were closed before.
+    /// The accounts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreKind::unsupported`] if it has none.
+    fn users(&self) -> Result<Arc<dyn UserBackend>>;
+
+    /// The revoked tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreKind::unsupported`] if it has none.
+    fn revocations(&self) -> Result<Arc<dyn RevocationBackend>>;
+
+    /// Lets go of everything shared by the stores. Closing a store leaves the others of the same backend open.
     async fn close(&self) -> Result<()>;
 }
 

@@ -7,9 +7,12 @@ use syntrix_storage_core::backend::{Feed, FeedPage};
 use syntrix_storage_core::{Error, ErrorKind, Position, Result};
 use tokio::time::Instant;
 
+use super::ring::Entry;
+use super::sync::sleep;
 use super::{Hub, is_passing};
 
-const PAGE: usize = 1000;
+/// Changes read at once; few in the model test, so that it sees the borders of pages.
+const PAGE: usize = if cfg!(test) { 3 } else { 1000 };
 /// Longest time between two looks at the feed: a wake-up may be lost, this look is not.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the dispatcher outlives the last subscriber, for those who reconnect.
@@ -20,8 +23,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub(super) async fn run(hub: Arc<Hub>) {
     let mut closing = hub.closing.clone();
     tokio::select! {
-        () = dispatch(&hub) => {}
+        biased;
         () = closing.wait() => hub.state().running = false,
+        () = dispatch(&hub) => {}
     }
     hub.running.send_modify(|running| *running -= 1);
 }
@@ -36,7 +40,7 @@ async fn dispatch(hub: &Arc<Hub>) {
             Err(error) if !is_passing(&error) => return hub.fail(&error),
             Err(error) => {
                 tracing::warn!(%error, "the feed cannot be read; watchers wait");
-                tokio::time::sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
@@ -70,6 +74,7 @@ async fn step(hub: &Arc<Hub>, position: &mut Option<Position>) -> Result<()> {
     hub.polled.send_replace(poll);
     *position = Some(place.clone());
     tokio::select! {
+        biased;
         waited = hub.backend.wait_for_change(&place, POLL_INTERVAL) => waited,
         () = hub.refresh.notified() => Ok(()),
     }
@@ -81,9 +86,15 @@ fn begin_poll(hub: &Hub) -> u64 {
     state.poll
 }
 
+/// Whoever waits in the ring is told, because what came between the two runs will never be in it.
 async fn restart(hub: &Hub) -> Result<Position> {
     let (place, commit_time) = hub.backend.feed_end().await?;
-    hub.state().ring.restart(place.clone(), commit_time);
+    let waiting = {
+        let mut state = hub.state();
+        state.ring.restart(place.clone(), commit_time);
+        state.ring.waiting()
+    };
+    waiting.iter().for_each(|news| news.notify_waiters());
     Ok(place)
 }
 
@@ -96,19 +107,12 @@ fn keep_place(error: Error, position: &mut Option<Position>, place: Position) ->
 
 /// Puts a page into the ring and wakes whoever waits for it.
 fn publish(hub: &Hub, page: FeedPage) -> Position {
-    let mut wake = Vec::new();
-    {
+    let entries = page.changes.into_iter().map(|change| Arc::new(Entry::new(change))).collect();
+    let wake = {
         let mut state = hub.state();
         state.answered_at = Some(Instant::now());
-        for change in page.changes {
-            for news in state.ring.push(change) {
-                if !wake.iter().any(|known| Arc::ptr_eq(known, &news)) {
-                    wake.push(news);
-                }
-            }
-        }
-        state.ring.position = page.end.clone();
-    }
+        state.ring.publish(entries, page.end.clone())
+    };
     wake.iter().for_each(|news| news.notify_waiters());
     page.end
 }
@@ -123,6 +127,9 @@ fn stop_when_alone(hub: &Hub, alone_since: &mut Option<Instant>) -> bool {
     let stop = since.elapsed() >= LINGER;
     if stop {
         state.running = false;
+        let (position, commit_time) = (state.ring.position.clone(), state.ring.commit_time);
+        // Nobody is left to read what the ring holds.
+        state.ring.restart(position, commit_time);
     }
     stop
 }

@@ -4,15 +4,18 @@
 //! one that falls behind the ring is served from the backend's history until it has caught up.
 
 mod dispatcher;
+#[cfg(test)]
+mod model;
 mod ring;
 mod start;
 mod subscriber;
+mod sync;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use syntrix_storage_core::backend::DocumentBackend;
+use syntrix_storage_core::backend::{DocumentBackend, Feed};
 use syntrix_storage_core::{
     CollectionPath, Error, ErrorKind, Reason, Result, WatchOptions, WatchStart, WatchStream,
 };
@@ -21,6 +24,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::gate::Closing;
 use ring::Ring;
 use subscriber::Subscriber;
+use sync::{Mutex, MutexGuard, spawn};
 
 /// Readers of history at once, so that a crowd that fell behind does not drown the backend.
 const CATCH_UP_READERS_MAX: usize = 4;
@@ -54,6 +58,17 @@ struct State {
     failure: Option<Failure>,
 }
 
+/// Who watches a store, in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchCounts {
+    /// Open streams.
+    pub subscribers: usize,
+    /// Collections that a stream listens to; those that listen to everything count as one.
+    pub topics: usize,
+    /// Streams that read history at this moment; at most 4.
+    pub catch_up_readers: usize,
+}
+
 /// What streams end with when the feed cannot be read at all.
 #[derive(Clone, Debug)]
 struct Failure {
@@ -68,11 +83,16 @@ fn is_passing(error: &Error) -> bool {
 
 impl Hub {
     pub(crate) fn new(backend: Arc<dyn DocumentBackend>, closing: Closing) -> Arc<Self> {
+        Self::with_ring(backend, closing, Ring::default())
+    }
+
+    /// A hub whose ring holds less or more than usual.
+    fn with_ring(backend: Arc<dyn DocumentBackend>, closing: Closing, ring: Ring) -> Arc<Self> {
         Arc::new(Self {
             backend,
             closing,
             state: Mutex::new(State {
-                ring: Ring::default(),
+                ring,
                 subscribers: 0,
                 running: false,
                 poll: 0,
@@ -93,7 +113,7 @@ impl Hub {
         options: WatchOptions,
     ) -> Result<WatchStream> {
         self.check(&options)?;
-        let from = start::place(&*self.backend, start).await?;
+        let from = self.place(start).await?;
         let subscriber = Subscriber::new(Arc::clone(self), collection, from, options);
         Ok(futures_util::stream::unfold(Some(subscriber), |subscriber| async {
             let mut subscriber = subscriber?;
@@ -103,6 +123,15 @@ impl Hub {
             }
         })
         .boxed())
+    }
+
+    async fn place(&self, start: WatchStart) -> Result<Feed> {
+        // Checking a token reads history, and after a restart everybody comes with one.
+        let _reader = match start {
+            WatchStart::Token(_) => Some(self.catch_up.acquire().await),
+            WatchStart::Now | WatchStart::Oldest => None,
+        };
+        start::place(&*self.backend, start).await
     }
 
     fn check(&self, options: &WatchOptions) -> Result<()> {
@@ -126,6 +155,15 @@ impl Hub {
         let _ = tokio::time::timeout(limit, running.wait_for(|running| *running == 0)).await;
     }
 
+    pub(crate) fn counts(&self) -> WatchCounts {
+        let state = self.state();
+        WatchCounts {
+            subscribers: state.subscribers,
+            topics: state.ring.topics(),
+            catch_up_readers: CATCH_UP_READERS_MAX - self.catch_up.available_permits(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -138,7 +176,7 @@ impl Hub {
             state.running = true;
             state.failure = None;
             self.running.send_modify(|running| *running += 1);
-            tokio::spawn(dispatcher::run(Arc::clone(self)));
+            spawn(dispatcher::run(Arc::clone(self)));
         }
     }
 
@@ -155,7 +193,13 @@ impl Hub {
         let next = self.state().poll + 1;
         let mut polled = self.polled.subscribe();
         self.refresh.notify_one();
-        let _ = polled.wait_for(|polled| *polled >= next || self.failure().is_some()).await;
+        // Not `wait_for`: its condition runs under the channel's lock, and this one takes the hub's.
+        loop {
+            let reached = *polled.borrow_and_update() >= next;
+            if reached || self.failure().is_some() || polled.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The dispatcher gives up: every stream ends with the error instead of waiting for ever.

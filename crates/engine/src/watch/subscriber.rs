@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use syntrix_storage_core::backend::{Change, Feed};
+use syntrix_storage_core::backend::Feed;
 use syntrix_storage_core::{
     CollectionPath, Error, ErrorKind, Event, Position, Result, ResumeToken, Timestamp, WatchItem,
     WatchOptions,
@@ -12,11 +12,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ring::{Entry, Reading, TopicKey};
-use super::{Hub, is_passing};
+use super::sync::{sleep, sleep_until};
+use super::{Hub, State, is_passing};
 use crate::gate::{Closing, closed};
 
-/// Changes taken at once, from the ring or from history: the bound of what a subscriber holds.
-const READ_MAX: usize = 256;
+/// Changes taken at once, from the ring or from history: the bound of what a subscriber holds. Two in the
+/// model test, so that it sees the borders of pages.
+const READ_MAX: usize = if cfg!(test) { 2 } else { 256 };
 /// The backend answers a poll at least twice a second when it is well; three missed ones are silence.
 const ANSWER_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -53,7 +55,7 @@ impl Subscriber {
         hub.join();
         Self {
             closing: hub.closing.clone(),
-            topic: collection.cloned(),
+            topic: TopicKey::new(collection),
             mode: Mode::Detached,
             from,
             options,
@@ -69,6 +71,9 @@ impl Subscriber {
         if self.served_at.elapsed() > self.options.idle_timeout {
             return Err(abandoned(&self.options));
         }
+        if let Some(item) = self.next_pending()? {
+            return Ok(item);
+        }
         let mut closing = self.closing.clone();
         let item = tokio::select! {
             biased;
@@ -79,13 +84,37 @@ impl Subscriber {
         item
     }
 
+    /// What was read before, without any waiting.
+    fn next_pending(&mut self) -> Result<Option<WatchItem>> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        if self.closing.is_closing() {
+            return Err(closed("watch"));
+        }
+        let item = self.take_pending();
+        if item.is_some() {
+            self.served_at = Instant::now();
+        }
+        Ok(item)
+    }
+
+    fn take_pending(&mut self) -> Option<WatchItem> {
+        while let Some(entry) = self.pending.pop_front() {
+            if let Some(item) = self.deliver(&entry) {
+                return Some(item);
+            }
+        }
+        // An idle subscriber keeps no room for the burst it has seen.
+        self.pending = VecDeque::new();
+        None
+    }
+
     async fn advance(&mut self) -> Result<WatchItem> {
         let due = self.served_at + self.options.heartbeat;
         loop {
-            while let Some(entry) = self.pending.pop_front() {
-                if let Some(item) = self.deliver(&entry) {
-                    return Ok(item);
-                }
+            if let Some(item) = self.take_pending() {
+                return Ok(item);
             }
             match self.mode {
                 Mode::Detached => self.find_boundary().await,
@@ -120,16 +149,30 @@ impl Subscriber {
         }))
     }
 
-    /// From here on the ring keeps the topic's changes; everything before lies in history up to its present end.
+    /// Goes on in the ring if it holds the place; otherwise history is read up to the ring's present end.
     async fn find_boundary(&mut self) {
-        self.hub.wait_for_fresh_poll().await;
         let hub = Arc::clone(&self.hub);
+        if self.join(&mut hub.state()) {
+            return;
+        }
+        hub.wait_for_fresh_poll().await;
         let mut state = hub.state();
+        if !self.join(&mut state) {
+            let (until, number) = (state.ring.position.clone(), state.ring.end());
+            self.mode = Mode::CatchingUp { until, number };
+        }
+    }
+
+    /// From the first call on the ring keeps the topic's changes.
+    fn join(&mut self, state: &mut State) -> bool {
         if self.topic_open.is_none() {
             self.topic_open = Some(state.ring.open_topic(&self.topic));
         }
-        self.mode =
-            Mode::CatchingUp { until: state.ring.position.clone(), number: state.ring.end() };
+        let number = state.ring.join(&self.topic, &self.from);
+        if let Some(number) = number {
+            self.mode = Mode::Live { number };
+        }
+        number.is_some()
     }
 
     /// Reads one page of history; the last one leads into the ring.
@@ -147,7 +190,7 @@ impl Subscriber {
         if !page.more {
             self.mode = Mode::Live { number: *number };
         }
-        let matching = page.changes.into_iter().filter(|change| matches(&self.topic, change));
+        let matching = page.changes.into_iter().filter(|change| self.topic.selects(change));
         self.pending = matching.map(|change| Arc::new(Entry::new(change))).collect();
         if self.pending.is_empty() {
             self.from = Feed::After(page.end);
@@ -174,7 +217,7 @@ impl Subscriber {
                 return None;
             }
             Reading::Changes(entries, next) => {
-                self.pending = entries.into();
+                self.pending = entries;
                 self.mode = Mode::Live { number: next };
                 return None;
             }
@@ -185,7 +228,7 @@ impl Subscriber {
         }
         tokio::select! {
             () = woken => None,
-            () = tokio::time::sleep_until(due) => self.bookmark().await,
+            () = sleep_until(due) => self.bookmark().await,
         }
     }
 
@@ -196,7 +239,7 @@ impl Subscriber {
     /// A sign of life, unless there is news after all or the backend is silent.
     async fn bookmark(&mut self) -> Option<WatchItem> {
         if !self.backend_answers() {
-            tokio::time::sleep(self.options.heartbeat.min(ANSWER_AGE_MAX)).await;
+            sleep(self.options.heartbeat.min(ANSWER_AGE_MAX)).await;
             return None;
         }
         let Mode::Live { number } = self.mode else { return None };
@@ -227,12 +270,6 @@ impl Drop for Subscriber {
         }
         self.hub.leave();
     }
-}
-
-fn matches(topic: &TopicKey, change: &Change) -> bool {
-    topic
-        .as_ref()
-        .is_none_or(|collection| collection.as_str() == change.document.path().collection_text())
 }
 
 fn abandoned(options: &WatchOptions) -> Error {

@@ -2,19 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod documents;
+mod revocations;
+mod users;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
+use syntrix_storage::backend::StoreKind;
 use syntrix_storage::conformance::{
     Group, Handle, Harness, Report, Selection, Setup, Verdict, cases, run,
 };
 use syntrix_storage::{
-    BulkItem, BulkOptions, Capabilities, CollectionPath, Document, DocumentAdmin, DocumentPath,
-    DocumentStore, ErrorKind, Page, Patch, Query, QueryOptions, ReadOptions, Result, StorageConfig,
-    StorageHarness, WatchOptions, WatchStart, WatchStream, WriteOptions, WriteResult,
+    Capabilities, DocumentAdmin, DocumentStore, Result, StorageConfig, StorageHarness, StoreAdmin,
+    TokenRevocationStore, UserStore,
 };
+
+use documents::BrokenStore;
+use revocations::{BrokenRevocations, Loosened};
+use users::BrokenUsers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defect {
@@ -30,10 +37,30 @@ enum Defect {
     ResumesFromOldest,
     StaysOpen,
     Panics,
+    FindsNamesExactly,
+    ListsHashes,
+    LosesTheLastOfAList,
+    IgnoresExpectedVersions,
+    RestoresOnUpdate,
+    CountsAttemptsAfterwards,
+    LiftsLocksWithStaleTickets,
+    HidesDisabledAccounts,
+    ClearsLocksAsEpoch,
+    KnowsNoRevocations,
+    RevokesEverybody,
+    ImmediateIsGraceful,
+    ForgetsImmediate,
+    GraceIncludesItsEnd,
+    EverybodyWins,
+    AnswersInReverse,
+    FoldsTokenIds,
+    AnswersWhenClosed,
+    ClaimsToBeShared,
+    DeniesWatch,
 }
 
 /// Each defect and the case that must find it.
-const KILLS: [(Defect, &str); 11] = [
+const KILLS: [(Defect, &str); 31] = [
     (Defect::IgnoresPreconditions, "PRE-02"),
     (Defect::CreatesOverLive, "DOC-02"),
     (Defect::ShowsTombstones, "QRY-26"),
@@ -45,6 +72,26 @@ const KILLS: [(Defect, &str); 11] = [
     (Defect::ResumesFromOldest, "RES-01"),
     (Defect::StaysOpen, "CLS-02"),
     (Defect::Panics, "DOC-01"),
+    (Defect::FindsNamesExactly, "USR-04"),
+    (Defect::ListsHashes, "USR-23"),
+    (Defect::LosesTheLastOfAList, "USR-23"),
+    (Defect::IgnoresExpectedVersions, "USR-15"),
+    (Defect::RestoresOnUpdate, "USR-18"),
+    (Defect::CountsAttemptsAfterwards, "USR-31"),
+    (Defect::LiftsLocksWithStaleTickets, "USR-33"),
+    (Defect::HidesDisabledAccounts, "USR-30"),
+    (Defect::ClearsLocksAsEpoch, "USR-20"),
+    (Defect::KnowsNoRevocations, "REV-02"),
+    (Defect::RevokesEverybody, "REV-01"),
+    (Defect::ImmediateIsGraceful, "REV-05"),
+    (Defect::ForgetsImmediate, "REV-08"),
+    (Defect::GraceIncludesItsEnd, "REV-04"),
+    (Defect::EverybodyWins, "REV-16"),
+    (Defect::AnswersInReverse, "REV-30"),
+    (Defect::FoldsTokenIds, "REV-20"),
+    (Defect::AnswersWhenClosed, "REV-18"),
+    (Defect::ClaimsToBeShared, "OBS-07"),
+    (Defect::DeniesWatch, "OBS-07"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +101,20 @@ async fn every_deliberate_defect_is_found_by_its_case() {
         assert_eq!((sound.passed, sound.failed), (1, 0), "{id}: {}", sound.failures());
         let broken = run_case(defect, id).await;
         assert_eq!((broken.passed, broken.failed), (0, 1), "{id} does not see {defect:?}");
+    }
+}
+
+#[test]
+fn the_guide_lists_every_defect_with_its_case() {
+    let guide = include_str!("../../../../docs/writing-a-backend.md");
+    for (defect, id) in KILLS {
+        let spaced = |character: char| match character.is_uppercase() {
+            true => format!(" {}", character.to_lowercase()),
+            false => character.to_string(),
+        };
+        let words: String = format!("{defect:?}").chars().map(spaced).collect();
+        let row = format!("| {} | {id} |", words.trim());
+        assert!(guide.contains(&row), "{row} is not in the guide");
     }
 }
 
@@ -122,7 +183,10 @@ struct Broken {
 impl Broken {
     async fn new(defect: Defect) -> Self {
         let inner = StorageHarness::open(StorageConfig::memory()).await.unwrap();
-        Self { capabilities: inner.capabilities(), inner, defect }
+        let mut capabilities = inner.capabilities(StoreKind::Documents).unwrap();
+        capabilities.shared |= defect == Defect::ClaimsToBeShared;
+        capabilities.watch &= defect != Defect::DeniesWatch;
+        Self { capabilities, inner, defect }
     }
 }
 
@@ -132,13 +196,16 @@ impl Harness for Broken {
         self.inner.name()
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.capabilities
+    fn capabilities(&self, store: StoreKind) -> Option<Capabilities> {
+        match store {
+            StoreKind::Documents => Some(self.capabilities),
+            _ => self.inner.capabilities(store),
+        }
     }
 
     async fn open(&self, namespace: &str, setup: &Setup) -> Result<Arc<dyn Handle>> {
         let handle = self.inner.open(namespace, setup).await?;
-        Ok(Arc::new(BrokenHandle { handle, defect: self.defect }))
+        Ok(Arc::new(BrokenHandle { handle, defect: self.defect, loosened: Loosened::default() }))
     }
 
     async fn remove(&self, namespace: &str) -> Result<()> {
@@ -165,168 +232,34 @@ impl Harness for Broken {
 struct BrokenHandle {
     handle: Arc<dyn Handle>,
     defect: Defect,
+    loosened: Loosened,
 }
 
 #[async_trait]
 impl Handle for BrokenHandle {
-    fn documents(&self) -> Arc<dyn DocumentStore> {
-        let (inner, admin) = (self.handle.documents(), self.handle.admin());
-        Arc::new(BrokenStore { inner, admin, defect: self.defect })
+    fn documents(&self) -> Result<Arc<dyn DocumentStore>> {
+        let (inner, admin) = (self.handle.documents()?, self.handle.admin()?);
+        Ok(Arc::new(BrokenStore { inner, admin, defect: self.defect }))
     }
 
-    fn admin(&self) -> Arc<dyn DocumentAdmin> {
+    fn admin(&self) -> Result<Arc<dyn DocumentAdmin>> {
         self.handle.admin()
+    }
+
+    fn users(&self) -> Result<Arc<dyn UserStore>> {
+        Ok(Arc::new(BrokenUsers { inner: self.handle.users()?, defect: self.defect }))
+    }
+
+    fn revocations(&self) -> Result<Arc<dyn TokenRevocationStore>> {
+        let (inner, loosened) = (self.handle.revocations()?, self.loosened.clone());
+        Ok(Arc::new(BrokenRevocations::new(inner, self.defect, loosened)))
+    }
+
+    fn store_admin(&self, store: StoreKind) -> Result<Arc<dyn StoreAdmin>> {
+        self.handle.store_admin(store)
     }
 
     async fn close(&self) -> Result<()> {
         self.handle.close().await
-    }
-}
-
-#[derive(Debug)]
-struct BrokenStore {
-    inner: Arc<dyn DocumentStore>,
-    admin: Arc<dyn DocumentAdmin>,
-    defect: Defect,
-}
-
-impl BrokenStore {
-    fn has(&self, defect: Defect) -> bool {
-        self.defect == defect
-    }
-
-    fn path(&self, path: &DocumentPath) -> DocumentPath {
-        match self.has(Defect::FoldsCase) {
-            true => DocumentPath::parse(&path.as_str().to_lowercase()).unwrap(),
-            false => path.clone(),
-        }
-    }
-
-    fn options(&self, mut options: WriteOptions) -> WriteOptions {
-        if self.has(Defect::IgnoresPreconditions) {
-            options.preconditions.clear();
-        }
-        options
-    }
-}
-
-#[async_trait]
-impl DocumentStore for BrokenStore {
-    async fn get(&self, path: &DocumentPath, options: ReadOptions) -> Result<Document> {
-        assert!(!self.has(Defect::Panics), "a defect");
-        self.inner.get(&self.path(path), options).await
-    }
-
-    async fn get_many(
-        &self,
-        paths: &[DocumentPath],
-        options: ReadOptions,
-    ) -> Result<Vec<Option<Document>>> {
-        self.inner.get_many(paths, options).await
-    }
-
-    async fn create(
-        &self,
-        path: &DocumentPath,
-        data: Value,
-        options: WriteOptions,
-    ) -> Result<WriteResult> {
-        let path = &self.path(path);
-        match self.inner.create(path, data.clone(), options.clone()).await {
-            Err(error)
-                if error.kind() == ErrorKind::AlreadyExists
-                    && self.has(Defect::CreatesOverLive) =>
-            {
-                self.inner.update(path, data, options).await
-            }
-            result => result,
-        }
-    }
-
-    async fn update(
-        &self,
-        path: &DocumentPath,
-        data: Value,
-        options: WriteOptions,
-    ) -> Result<WriteResult> {
-        self.inner.update(&self.path(path), data, self.options(options)).await
-    }
-
-    async fn patch(
-        &self,
-        path: &DocumentPath,
-        patch: Patch,
-        options: WriteOptions,
-    ) -> Result<WriteResult> {
-        self.inner.patch(&self.path(path), patch, self.options(options)).await
-    }
-
-    async fn delete(&self, path: &DocumentPath, options: WriteOptions) -> Result<WriteResult> {
-        self.inner.delete(&self.path(path), self.options(options)).await
-    }
-
-    async fn query(&self, query: Query, options: QueryOptions) -> Result<Page> {
-        let query = match self.has(Defect::ShowsTombstones) {
-            true => query.show_deleted(true),
-            false => query,
-        };
-        match self.inner.query(query.clone(), options.clone()).await {
-            Err(error)
-                if error.kind() == ErrorKind::IndexRequired
-                    && self.has(Defect::DeclaresIndexesItself) =>
-            {
-                let index = error.suggestion().unwrap().to_definition()?;
-                self.admin.create_index(&index).await?;
-                self.inner.query(query, options).await
-            }
-            Ok(mut page) if self.has(Defect::ForgetsTheCursor) => {
-                page.next = None;
-                Ok(page)
-            }
-            result => result,
-        }
-    }
-
-    async fn watch(
-        &self,
-        collection: Option<&CollectionPath>,
-        start: WatchStart,
-        options: WatchOptions,
-    ) -> Result<WatchStream> {
-        let start = match start {
-            WatchStart::Token(_) if self.has(Defect::ResumesFromOldest) => WatchStart::Oldest,
-            start => start,
-        };
-        let stream = self.inner.watch(collection, start, options).await?;
-        let (defect, mut number) = (self.defect, 0);
-        let broken = stream.flat_map(move |item| {
-            number += 1;
-            let copies = match defect {
-                Defect::LosesEvents if number == 700 => 0,
-                Defect::DoublesEvents if number % 2 == 1 => 2,
-                _ => 1,
-            };
-            let items: Vec<_> = match item {
-                Ok(item) => (0..copies).map(|_| Ok(item.clone())).collect(),
-                Err(error) => vec![Err(error)],
-            };
-            futures_util::stream::iter(items)
-        });
-        Ok(broken.boxed())
-    }
-
-    async fn bulk(
-        &self,
-        items: Vec<BulkItem>,
-        options: BulkOptions,
-    ) -> Result<Vec<Result<WriteResult>>> {
-        self.inner.bulk(items, options).await
-    }
-
-    async fn close(&self) -> Result<()> {
-        match self.has(Defect::StaysOpen) {
-            true => Ok(()),
-            false => self.inner.close().await,
-        }
     }
 }

@@ -1,0 +1,94 @@
+//! What many cases about accounts do.
+
+use syntrix_storage_core::{
+    LoginAttempt, LoginPolicy, LoginTicket, NewUser, Secret, User, UserFilter, UserId, UserPage,
+    UserPageRequest, UserPatch,
+};
+
+use crate::{CaseResult, Context, Failure, expect_equal};
+
+/// Of no password; part of it is looked for where no hash belongs.
+pub(super) const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$secrethash";
+
+pub(super) fn new_user(name: &str) -> NewUser {
+    NewUser::new(name, Secret::new(HASH), "argon2id")
+}
+
+pub(super) async fn create(context: &Context, name: &str) -> CaseResult<User> {
+    Ok(context.users().create_user(new_user(name), Default::default()).await?)
+}
+
+pub(super) async fn by_id(context: &Context, id: &UserId) -> CaseResult<User> {
+    Ok(context.users().get_user_by_id(id, Default::default()).await?)
+}
+
+pub(super) async fn by_name(context: &Context, name: &str) -> CaseResult<User> {
+    Ok(context.users().get_user_by_username(name, Default::default()).await?)
+}
+
+pub(super) async fn update(context: &Context, id: &UserId, patch: UserPatch) -> CaseResult<User> {
+    Ok(context.users().update_user(id, patch, Default::default()).await?)
+}
+
+pub(super) fn renamed(name: &str) -> UserPatch {
+    let mut patch = UserPatch::default();
+    patch.username = Some(name.into());
+    patch
+}
+
+pub(super) async fn attempt(
+    context: &Context,
+    id: &UserId,
+    policy: LoginPolicy,
+) -> CaseResult<LoginAttempt> {
+    Ok(context.users().begin_login_attempt(id, policy, Default::default()).await?)
+}
+
+/// An attempt that must be allowed.
+pub(super) async fn ticket(
+    context: &Context,
+    id: &UserId,
+    policy: LoginPolicy,
+) -> CaseResult<LoginTicket> {
+    match attempt(context, id, policy).await? {
+        LoginAttempt::Allowed(ticket) => Ok(ticket),
+        locked => Err(Failure::new(format_args!("an attempt was refused: {locked:?}"))),
+    }
+}
+
+/// Everything that is stored of an account, the hash included.
+pub(super) fn facts(user: &User) -> String {
+    format!("{user:?} {:?}", user.password_hash.as_ref().map(Secret::expose))
+}
+
+pub(super) fn expect_same(actual: &User, expected: &User, what: &str) -> CaseResult {
+    expect_equal(facts(actual), facts(expected), what)
+}
+
+pub(super) async fn list(
+    context: &Context,
+    filter: &UserFilter,
+    request: UserPageRequest,
+) -> CaseResult<UserPage> {
+    Ok(context.users().list_users(filter.clone(), request, Default::default()).await?)
+}
+
+/// The names of all pages, each with at most `limit` accounts.
+pub(super) async fn list_all(
+    context: &Context,
+    filter: &UserFilter,
+    limit: u32,
+) -> CaseResult<Vec<Vec<String>>> {
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let mut request = UserPageRequest::default();
+        (request.limit, request.after) = (Some(limit), after);
+        let page = list(context, filter, request).await?;
+        pages.push(page.users.into_iter().map(|user| user.username).collect());
+        match page.next {
+            Some(next) if pages.len() < 1000 => after = Some(next),
+            Some(_) => return Err(Failure::new("the pages of the list never end")),
+            None => return Ok(pages),
+        }
+    }
+}
