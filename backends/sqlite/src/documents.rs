@@ -137,10 +137,7 @@ impl DocumentBackend for Documents {
     }
 
     async fn feed_end(&self) -> Result<(Position, Timestamp)> {
-        if let Some(reader) = self.lease.store()?.readers.try_lock() {
-            return watch::end(reader.connection()?);
-        }
-        self.lease.store()?.readers.short(watch::end).await
+        self.lease.store()?.readers.read(watch::end).await
     }
 
     async fn wait_for_change(&self, position: &Position, timeout: Duration) -> Result<()> {

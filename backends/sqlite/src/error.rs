@@ -41,6 +41,12 @@ fn from_code(code: ErrorCode, extended: i32) -> Error {
         ErrorCode::FileLockingProtocolFailed => {
             (ErrorKind::Unavailable, Retry::Safe, "the file's locks are contended; try again")
         }
+        // The index beside the log cannot grow; nothing was started.
+        ErrorCode::SystemIoFailure if extended == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => (
+            ErrorKind::Unavailable,
+            Retry::Safe,
+            "there is no room beside the database file; is the disk full?",
+        ),
         // A failed sync may leave the commit in the write-ahead log.
         ErrorCode::SystemIoFailure => {
             (ErrorKind::Unavailable, Retry::IfIdempotent, "the file system reported an error")

@@ -34,6 +34,7 @@ mod wake;
 mod watch;
 mod writer;
 
+use syntrix_storage_core::Capabilities;
 use syntrix_storage_core::backend::BackendFactory;
 
 /// The kind in the configuration.
@@ -62,4 +63,13 @@ pub(crate) const KIND: &str = "sqlite";
 /// ```
 pub fn factory() -> Box<dyn BackendFactory> {
     Box::new(provider::SqliteFactory)
+}
+
+/// What accounts and revoked tokens in a file offer.
+fn identity_capabilities() -> Capabilities {
+    let mut capabilities = Capabilities::NONE;
+    capabilities.durable = true;
+    capabilities.shared = true;
+    capabilities.injected_clock = true;
+    capabilities
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use syntrix_storage_core::{Capabilities, HealthReport, PurgeReport, Result, Timestamp};
+use syntrix_storage_core::{HealthReport, PurgeReport, Result, Timestamp};
 
 use crate::error::from_sqlite;
 use crate::schema;
@@ -91,15 +91,6 @@ pub(crate) fn counted(
         .with_fact(names[1], counts.1);
     report.latency = start.elapsed();
     Ok(report)
-}
-
-/// What accounts and revoked tokens in a file offer.
-pub(crate) fn capabilities() -> Capabilities {
-    let mut capabilities = Capabilities::NONE;
-    capabilities.durable = true;
-    capabilities.shared = true;
-    capabilities.injected_clock = true;
-    capabilities
 }
 
 fn durability(synchronous: Synchronous) -> &'static str {

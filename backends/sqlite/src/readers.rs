@@ -45,6 +45,19 @@ impl Readers {
         from.iter().chain(before).find_map(try_lock).map(Reader)
     }
 
+    /// Runs a short read on the calling task if a connection is free, else on a blocking thread.
+    pub(crate) async fn read<T, Read>(&self, read: Read) -> Result<T>
+    where
+        T: Send + 'static,
+        Read: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        if let Some(reader) = self.try_lock() {
+            return read(reader.connection()?);
+        }
+        // Boxed, so that the future of the usual way is small.
+        Box::pin(self.short(read)).await
+    }
+
     /// Runs a short read on a blocking thread.
     pub(crate) async fn short<T, Read>(&self, read: Read) -> Result<T>
     where

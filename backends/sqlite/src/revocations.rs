@@ -16,7 +16,6 @@ use crate::error::{damaged, from_sqlite};
 use crate::group::{Change, Group, Outcome};
 use crate::readers::Snapshot;
 use crate::store::Lease;
-use crate::users::read;
 use crate::{KIND, catalogue, maintenance};
 
 /// Kept short: the statement cache hashes the text on every read.
@@ -95,7 +94,7 @@ impl RevocationBackend for Revocations {
     }
 
     fn capabilities(&self) -> Capabilities {
-        maintenance::capabilities()
+        crate::identity_capabilities()
     }
 
     fn canary(&self) -> Canary {
@@ -108,6 +107,7 @@ impl RevocationBackend for Revocations {
             let found = get(reader.connection()?, token)?;
             return Ok(self.witnessed(found, self.clock.now()));
         }
+        // Not `Readers::read`: the usual way needs no copy of the token.
         let token = token.clone();
         // Boxed, so that the future of the usual way is small.
         let found = Box::pin(store.readers.short(move |connection| get(connection, &token)));
@@ -124,7 +124,7 @@ impl RevocationBackend for Revocations {
             let _snapshot = Snapshot::begin(connection)?;
             tokens.iter().map(|token| get(connection, token)).collect()
         };
-        let found = read(&store.readers, find_all).await?;
+        let found = store.readers.read(find_all).await?;
         Ok(self.witnessed(found, self.clock.now()))
     }
 

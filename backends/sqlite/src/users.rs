@@ -15,7 +15,6 @@ use syntrix_storage_core::{
 
 use crate::error::{damaged, from_sqlite};
 use crate::group::{Change, Group, Outcome};
-use crate::readers::Readers;
 use crate::store::Lease;
 use crate::{KIND, catalogue, maintenance};
 
@@ -53,6 +52,34 @@ const SET_LOGIN: &str = "UPDATE users SET last_login_at=?2,last_failed_at=?3,fai
     lockout_until=?5,lockout_count=?6,login_window=?7,login_sequence=?8 WHERE id=?1 AND login_sequence=?9";
 const ID_IS_KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)";
 
+/// The values of ?1 to ?19 in [`INSERT`] and [`REPLACE`], in the order of [`columns!`], then those of the statement itself.
+macro_rules! account_values {
+    ($record:ident, $($own:expr),+) => {
+        params![
+            $record.user.id.as_str(),
+            $record.user.username,
+            $record.key.as_str(),
+            $record.key_rule_version,
+            $record.user.password_hash.as_ref().map(Secret::expose),
+            $record.user.password_algorithm,
+            milliseconds($record.user.password_changed_at),
+            names_to_json(&$record.user.roles),
+            names_to_json(&$record.user.db_admin),
+            $record.user.disabled,
+            milliseconds($record.user.disabled_at),
+            $record.user.disabled_reason,
+            profile_to_json(&$record.user),
+            $record.user.token_epoch as i64,
+            milliseconds($record.user.tokens_valid_after),
+            $record.user.version.get(),
+            $record.user.created_at.as_milliseconds(),
+            $record.user.updated_at.as_milliseconds(),
+            milliseconds($record.user.deleted_at),
+            $($own),+
+        ]
+    };
+}
+
 /// One handle on the accounts.
 #[derive(Debug)]
 pub(crate) struct Users {
@@ -67,7 +94,7 @@ impl Users {
 
     async fn read_one(&self, sql: &'static str, key: String) -> Result<Dated<Option<UserRecord>>> {
         let store = self.lease.store()?;
-        let value = read(&store.readers, move |connection| find(connection, sql, &key)).await?;
+        let value = store.readers.read(move |connection| find(connection, sql, &key)).await?;
         Ok(Dated { value, now: self.clock.now() })
     }
 }
@@ -79,7 +106,7 @@ impl UserBackend for Users {
     }
 
     fn capabilities(&self) -> Capabilities {
-        maintenance::capabilities()
+        crate::identity_capabilities()
     }
 
     async fn get(&self, id: &UserId, _: &CallContext) -> Result<Dated<Option<UserRecord>>> {
@@ -120,17 +147,6 @@ impl UserBackend for Users {
     async fn close(&self) -> Result<()> {
         self.lease.release().await
     }
-}
-
-/// Reads on the calling task if a connection is free, else on another thread.
-pub(crate) async fn read<T: Send + 'static>(
-    readers: &Readers,
-    read: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    if let Some(reader) = readers.try_lock() {
-        return read(reader.connection()?);
-    }
-    Box::pin(readers.short(read)).await
 }
 
 fn find(connection: &Connection, sql: &str, key: &str) -> Result<Option<UserRecord>> {
@@ -191,41 +207,23 @@ impl Change for UserWrite {
 }
 
 fn insert(connection: &Connection, record: &UserRecord) -> rusqlite::Result<UserApplied> {
-    let (user, login) = (&record.user, &record.user.login);
+    let login = &record.user.login;
     let known = connection
         .prepare_cached(ID_IS_KNOWN)?
-        .query_row([user.id.as_str()], |row| row.get::<_, bool>(0))?;
+        .query_row([record.user.id.as_str()], |row| row.get::<_, bool>(0))?;
     if known {
         return Ok(UserApplied::IdTaken);
     }
-    let inserted = connection.prepare_cached(INSERT)?.execute(params![
-        user.id.as_str(),
-        user.username,
-        record.key.as_str(),
-        record.key_rule_version,
-        user.password_hash.as_ref().map(Secret::expose),
-        user.password_algorithm,
-        milliseconds(user.password_changed_at),
-        names_to_json(&user.roles),
-        names_to_json(&user.db_admin),
-        user.disabled,
-        milliseconds(user.disabled_at),
-        user.disabled_reason,
-        profile_to_json(user),
-        user.token_epoch as i64,
-        milliseconds(user.tokens_valid_after),
-        user.version.get(),
-        user.created_at.as_milliseconds(),
-        user.updated_at.as_milliseconds(),
-        milliseconds(user.deleted_at),
+    let inserted = connection.prepare_cached(INSERT)?.execute(account_values!(
+        record,
         milliseconds(login.last_login_at),
         milliseconds(login.last_failed_at),
         login.failed_attempts,
         milliseconds(login.lockout_until),
         login.lockout_count,
         record.login_window as i64,
-        record.login_sequence as i64,
-    ]);
+        record.login_sequence as i64
+    ));
     name_taken_or(inserted, |_| UserApplied::Yes)
 }
 
@@ -234,29 +232,8 @@ fn replace(
     expected: Version,
     record: &UserRecord,
 ) -> rusqlite::Result<UserApplied> {
-    let user = &record.user;
-    let replaced = connection.prepare_cached(REPLACE)?.execute(params![
-        user.id.as_str(),
-        user.username,
-        record.key.as_str(),
-        record.key_rule_version,
-        user.password_hash.as_ref().map(Secret::expose),
-        user.password_algorithm,
-        milliseconds(user.password_changed_at),
-        names_to_json(&user.roles),
-        names_to_json(&user.db_admin),
-        user.disabled,
-        milliseconds(user.disabled_at),
-        user.disabled_reason,
-        profile_to_json(user),
-        user.token_epoch as i64,
-        milliseconds(user.tokens_valid_after),
-        user.version.get(),
-        user.created_at.as_milliseconds(),
-        user.updated_at.as_milliseconds(),
-        milliseconds(user.deleted_at),
-        expected.get(),
-    ]);
+    let replaced =
+        connection.prepare_cached(REPLACE)?.execute(account_values!(record, expected.get()));
     name_taken_or(replaced, changed_or_stale)
 }
 
