@@ -45,11 +45,16 @@ pub(crate) fn parse(text: &str) -> Result<Value, JsonFault> {
 /// The JSON argument of `operation`, or what stdin has if the argument is `-`.
 pub(crate) fn argument(text: &str, operation: &'static str) -> Result<Value, Failure> {
     if text != "-" {
-        return parse(text).map_err(|fault| fault.into_failure("the argument", operation));
+        return parse_argument(text, operation);
     }
     let mut input = String::new();
     std::io::stdin().read_to_string(&mut input).map_err(Failure::io("stdin"))?;
     parse(&input).map_err(|fault| fault.into_failure("stdin", operation))
+}
+
+/// The JSON argument of `operation`, which never stands for stdin.
+pub(crate) fn parse_argument(text: &str, operation: &'static str) -> Result<Value, Failure> {
+    parse(text).map_err(|fault| fault.into_failure("the argument", operation))
 }
 
 /// Whether valid JSON text has an integer literal outside i64.

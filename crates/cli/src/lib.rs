@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod json;
 mod output;
+mod repeats;
 mod report;
 mod resume_file;
 mod session;

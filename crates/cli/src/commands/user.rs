@@ -16,6 +16,7 @@ use crate::commands::user_row;
 use crate::failure::Failure;
 use crate::json;
 use crate::output::Output;
+use crate::repeats::has_repeated_key;
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
@@ -292,7 +293,10 @@ fn user_id(text: &str, operation: &'static str) -> Result<UserId> {
 }
 
 fn object(text: &str) -> Result<Map<String, Value>, Failure> {
-    match json::argument(text, "user")? {
+    if has_repeated_key(text) {
+        return Err(Failure::Usage("an object in the profile has a key twice".into()));
+    }
+    match json::parse_argument(text, "user")? {
         Value::Object(members) => Ok(members),
         _ => Err(Failure::Store(
             Error::invalid("profile", Reason::DataNotObject, "a profile is a JSON object")

@@ -97,6 +97,8 @@ fn what_is_wrong_with_an_account_is_told_without_its_values() {
     let stale = program.run(&["user", "update", "ada", "--roles", "x", "--expected-version", "7"]);
     assert_eq!(stale.code, 1);
     assert!(stale.stderr.contains("precondition_failed"), "{}", stale.stderr);
+    let twice = ["user", "update", "ada", "--profile", r#"{"a":1,"a":2}"#];
+    assert_eq!(program.run(&twice).code, 2, "a key twice");
     assert_eq!(program.run(&["user", "get"]).code, 2, "neither a name nor an id");
     assert_eq!(program.run(&["user", "get", "ada", "--id", "x"]).code, 2, "both");
     assert_eq!(program.run(&["user", "get", "nobody"]).code, 1);
