@@ -125,7 +125,8 @@ pub trait DocumentAdmin: Send + Sync + std::fmt::Debug {
     /// ```
     async fn purge_expired(&self, limit: usize) -> Result<PurgeReport>;
 
-    /// Whether the store answers, how fast, and what its operator should know.
+    /// Whether the store answers, how fast, and what its operator should know. One that does not is `ready: false`, with
+    /// the error as a fact.
     ///
     /// # Examples
     ///

@@ -112,6 +112,7 @@ fn check(holds: bool, field: &'static str, message: &'static str) -> Result<()> 
 }
 
 /// Permission to test one password.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginTicket {
     /// Which attempt of its window this is, from 1.
@@ -120,7 +121,15 @@ pub struct LoginTicket {
     pub window: u64,
 }
 
+impl LoginTicket {
+    /// For stores, which give tickets out.
+    pub const fn new(attempt: u32, window: u64) -> Self {
+        Self { attempt, window }
+    }
+}
+
 /// The answer to `begin_login_attempt`.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginAttempt {
     /// Test the password. The attempt is counted already; a wrong one needs no further call.
@@ -133,6 +142,7 @@ pub enum LoginAttempt {
 }
 
 /// The answer to `record_login_success`.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginSuccess {
     /// The login counts.

@@ -84,6 +84,7 @@ impl Revocation {
 }
 
 /// What a revoke changed.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevokeOutcome {
     /// The token was not revoked before.
@@ -97,6 +98,7 @@ pub enum RevokeOutcome {
 }
 
 /// What a rotation found.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RotationOutcome {
     /// This call revoked the token; exactly one call ever does.
@@ -118,6 +120,7 @@ pub enum RotationOutcome {
 }
 
 /// Whether a token is revoked, with the details.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RevocationStatus {
     /// It is not.

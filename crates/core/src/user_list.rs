@@ -34,12 +34,20 @@ pub struct UserPageRequest {
 }
 
 /// A page of accounts, without hashes.
+#[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct UserPage {
     /// The accounts, by id.
     pub users: Vec<User>,
     /// Where the next page starts; `None` on the last one.
     pub next: Option<Cursor>,
+}
+
+impl UserPage {
+    /// For stores, which answer lists.
+    pub const fn new(users: Vec<User>, next: Option<Cursor>) -> Self {
+        Self { users, next }
+    }
 }
 
 /// A checked list: what a backend has to answer, by id, without tombstones.

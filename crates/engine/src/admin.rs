@@ -1,7 +1,5 @@
 //! Indexes, scan, purge and health over a thin backend.
 
-use std::time::Instant;
-
 use async_trait::async_trait;
 use syntrix_storage_core::backend::CallContext;
 use syntrix_storage_core::{
@@ -43,10 +41,7 @@ impl DocumentAdmin for DocumentEngine {
     }
 
     async fn health(&self) -> Result<HealthReport> {
-        let started = Instant::now();
-        let mut report = self.calls.run("health", None, self.backend.health()).await?;
-        report.latency = started.elapsed();
-        Ok(report)
+        self.calls.health(self.backend.health()).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
+use syntrix_storage_core::{Error, ErrorKind, HealthReport, Result, Retry};
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
@@ -62,6 +62,25 @@ impl Calls {
         result.map_err(|error| error.in_operation(operation))
     }
 
+    /// Times a probe. A backend that does not answer is what the report is for, so only a closed store is an error.
+    pub(crate) async fn health(
+        &self,
+        probe: impl Future<Output = Result<HealthReport>>,
+    ) -> Result<HealthReport> {
+        let started = Instant::now();
+        let mut report = match self.run("health", None, probe).await {
+            Err(error) if error.kind() != ErrorKind::Closed => self.not_ready(&error),
+            other => other?,
+        };
+        report.latency = started.elapsed();
+        Ok(report)
+    }
+
+    fn not_ready(&self, error: &Error) -> HealthReport {
+        let report = HealthReport::new(self.meter.backend(), false);
+        report.with_fact("error", error.kind().as_str()).with_fact("message", error)
+    }
+
     /// Refuses new calls, waits for those inside, then lets go of what is behind them.
     pub(crate) async fn close(&self, let_go: impl Future<Output = Result<()>>) -> Result<()> {
         let mut done = self.close_turn.lock().await;
@@ -95,4 +114,40 @@ fn timed_out(operation: &'static str, limit: Duration) -> Error {
     Error::new(ErrorKind::Timeout, operation)
         .with_message("the deadline passed; a write may have been applied")
         .with_fact("timeout_ms", limit.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use syntrix_storage_core::backend::StoreKind;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_not_ready_and_a_closed_one_is_an_error() {
+        let calls = Calls::new(Meter::new(StoreKind::Users, "mine"), Duration::ZERO);
+        let unreachable = || async { Err(Error::new(ErrorKind::Unavailable, "")) };
+        let report = calls.health(unreachable()).await.expect("a report");
+        assert_eq!((report.backend.as_str(), report.ready), ("mine", false));
+        assert_eq!(report.facts[0], ("error".to_owned(), "unavailable".to_owned()));
+
+        calls.close(async { Ok(()) }).await.expect("closed");
+        let error = calls.health(unreachable()).await.expect_err("it is closed");
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_close_that_failed_is_tried_again() {
+        let calls = Calls::new(Meter::new(StoreKind::Users, "mine"), Duration::ZERO);
+        let failed = calls.close(async { Err(Error::new(ErrorKind::Internal, "")) }).await;
+        assert!(failed.is_err());
+        let mut let_go = false;
+        calls
+            .close(async {
+                let_go = true;
+                Ok(())
+            })
+            .await
+            .expect("closed");
+        assert!(let_go, "the second close did nothing");
+    }
 }

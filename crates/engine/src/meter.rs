@@ -89,6 +89,11 @@ impl Meter {
         Self { store, backend, operations: operations.iter().map(instruments).collect() }
     }
 
+    /// The kind of the backend behind the store.
+    pub(crate) fn backend(&self) -> &'static str {
+        self.backend
+    }
+
     /// Counts a call, also one whose future is dropped before it ends.
     pub(crate) fn begin(&self, operation: &'static str) -> Call<'_> {
         let instruments = self.operations.iter().find(|known| known.operation == operation);

@@ -93,6 +93,7 @@ fn revoked(token: &TokenId, expires_at: Timestamp, outcome: RevokeOutcome) -> Ma
         RevokeOutcome::Tightened => "tightened",
         RevokeOutcome::Unchanged => "unchanged",
         RevokeOutcome::AlreadyExpired => "already_expired",
+        _ => "other",
     };
     members(json!({
         "jti": token.as_str(), "outcome": outcome, "expiresAt": expires_at.as_milliseconds(),
@@ -125,6 +126,8 @@ fn checked(token: &TokenId, status: &RevocationStatus) -> Map<String, Value> {
             "jti": jti, "revoked": true, "status": "revoked",
             "since": since.as_milliseconds(), "immediate": immediate, "reason": reason,
         }),
+        // Whatever it is, it is not "not revoked".
+        _ => json!({"jti": jti, "revoked": true, "status": "revoked"}),
     });
     row.retain(|_, value| !value.is_null());
     row

@@ -283,7 +283,8 @@ impl History {
             RevocationStatus::Grace { successor, .. } => {
                 RotationOutcome::InGrace { since: self.calls[0].at, successor }
             }
-            RevocationStatus::Revoked { since, .. } => RotationOutcome::Revoked { since },
+            // Revoked: the reference knows no other status.
+            _ => RotationOutcome::Revoked { since: self.calls[0].at },
         }
     }
 }

@@ -35,6 +35,7 @@ pub(super) static CASES: &[Case] = &[
                 match outcome {
                     LoginAttempt::Allowed(ticket) => tickets.push((ticket.attempt, ticket.window)),
                     LoginAttempt::Locked { until } => locks.push(Some(until)),
+                    other => return Err(Failure::new(format_args!("{other:?}"))),
                 }
             }
             tickets.sort_unstable();
@@ -364,7 +365,7 @@ async fn lock(context: &Context, id: &UserId) -> CaseResult<Timestamp> {
     }
     match attempt(context, id, policy(3)).await? {
         LoginAttempt::Locked { until } => Ok(until),
-        LoginAttempt::Allowed(_) => Err(Failure::new("three attempts did not lock")),
+        other => Err(Failure::new(format_args!("three attempts did not lock: {other:?}"))),
     }
 }
 

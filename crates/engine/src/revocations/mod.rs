@@ -4,7 +4,7 @@ mod status;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
@@ -199,10 +199,7 @@ impl StoreAdmin for RevocationEngine {
     }
 
     async fn health(&self) -> Result<HealthReport> {
-        let started = Instant::now();
-        let mut report = self.calls.run("health", None, self.backend.health()).await?;
-        report.latency = started.elapsed();
-        Ok(report)
+        self.calls.health(self.backend.health()).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -15,7 +15,7 @@ pub(super) fn begin(
         return (None, LoginAttempt::Locked { until });
     }
     let next = count(state, policy, now);
-    let ticket = LoginTicket { attempt: next.stats.failed_attempts, window: next.window };
+    let ticket = LoginTicket::new(next.stats.failed_attempts, next.window);
     (Some(next), LoginAttempt::Allowed(ticket))
 }
 
@@ -220,7 +220,7 @@ mod tests {
         stats.lockout_until = Some(at(1000));
         let set = set(&state.unwrap(), &stats);
         assert_eq!(set.stats.last_login_at, Some(at(100)));
-        let ticket = LoginTicket { attempt: 1, window: set.window - 1 };
+        let ticket = LoginTicket::new(1, set.window - 1);
         assert_eq!(
             succeed(&set, Some(ticket), at(200)).1,
             LoginSuccess::Locked { until: at(1000) }

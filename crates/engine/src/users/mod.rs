@@ -5,7 +5,6 @@ mod login;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
@@ -84,7 +83,7 @@ impl UserEngine {
         let last = records.last().filter(|_| more);
         let next = last.map(|record| plan.cursor_after(&record.user.id));
         let users = records.into_iter().map(without_hash).collect();
-        Ok(UserPage { users, next })
+        Ok(UserPage::new(users, next))
     }
 
     /// Reads, evaluates and replaces until nobody was faster.
@@ -259,10 +258,7 @@ impl StoreAdmin for UserEngine {
     }
 
     async fn health(&self) -> Result<HealthReport> {
-        let started = Instant::now();
-        let mut report = self.calls.run("health", None, self.backend.health()).await?;
-        report.latency = started.elapsed();
-        Ok(report)
+        self.calls.health(self.backend.health()).await
     }
 
     fn capabilities(&self) -> Capabilities {

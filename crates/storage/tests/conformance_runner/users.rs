@@ -128,7 +128,7 @@ impl UserStore for BrokenUsers {
         let attempt = self.inner.begin_login_attempt(id, policy, options).await?;
         match (user.login.lockout_until, attempt) {
             (None, LoginAttempt::Locked { .. }) => {
-                Ok(LoginAttempt::Allowed(LoginTicket { attempt: 1, window: 0 }))
+                Ok(LoginAttempt::Allowed(LoginTicket::new(1, 0)))
             }
             (_, attempt) => Ok(attempt),
         }
