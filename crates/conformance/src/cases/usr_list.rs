@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use syntrix_storage_core::{
-    Cursor, ErrorKind, Reason, UserFilter, UserId, UserPageRequest, UserPatch,
-};
+use syntrix_storage_core::{ErrorKind, Reason, UserFilter, UserId, UserPageRequest, UserPatch};
 
 use super::steps::in_tasks;
 use super::usr_steps::{create, list, list_all, new_user, update};
@@ -114,14 +112,6 @@ pub(super) static CASES: &[Case] = &[
         [],
         async |context| { narrowed_lists(&context).await }
     ),
-    case!(
-        "USR-40",
-        Usr,
-        "A cursor that is damaged or belongs to another list is refused.",
-        "Pages of a list that nobody asked for.",
-        [],
-        async |context| { foreign_cursors(&context).await }
-    ),
 ];
 
 async fn narrowed_lists(context: &Context) -> CaseResult {
@@ -155,32 +145,6 @@ async fn narrowed_lists(context: &Context) -> CaseResult {
         let mut found = list_all(context, &filter, 2).await?.concat();
         found.sort_unstable();
         expect_equal(found, expected, format_args!("{filter:?}"))?;
-    }
-    Ok(())
-}
-
-async fn foreign_cursors(context: &Context) -> CaseResult {
-    for name in ["ada", "adam", "adele"] {
-        create(context, name).await?;
-    }
-    let mut request = UserPageRequest::default();
-    request.limit = Some(1);
-    let page = list(context, &UserFilter::default(), request).await?;
-    let cursor = page.next.ok_or_else(|| crate::Failure::new("the page has no cursor"))?;
-    let mut other = UserFilter::default();
-    other.name_prefix = Some("a".into());
-    let damaged = Cursor::from_text(format!("{cursor}A"));
-    let query = Cursor::from_text("AAAA");
-    for (filter, cursor, what) in [
-        (other, cursor, "of another list"),
-        (UserFilter::default(), damaged, "with one more character"),
-        (UserFilter::default(), query, "of no list"),
-        (UserFilter::default(), Cursor::from_text("x".repeat(10_000)), "far too long"),
-    ] {
-        let mut request = UserPageRequest::default();
-        request.after = Some(cursor);
-        let listed = context.users().list_users(filter, request, Default::default()).await;
-        expect_reason(listed, Reason::Cursor, what)?;
     }
     Ok(())
 }

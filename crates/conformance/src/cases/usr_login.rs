@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use syntrix_storage_core::{
-    ErrorKind, LoginAttempt, LoginPolicy, LoginStats, LoginSuccess, Reason, Secret, Timestamp,
-    UserPatch,
+    ErrorKind, LoginAttempt, LoginPolicy, LoginStats, LoginSuccess, Secret, Timestamp, UserPatch,
 };
 
 use super::steps::in_tasks;
-use super::usr_steps::{HASH, attempt, by_id, create, expect_same, new_user, ticket, update};
+use super::usr_steps::{attempt, by_id, create, expect_same, new_user, ticket, update};
 use crate::case::case;
 use crate::{Case, CaseResult, Context, expect, expect_equal, expect_kind};
 
@@ -69,27 +68,6 @@ pub(super) static CASES: &[Case] = &[
             expect_equal(stored.login.failed_attempts, 50, "the failures")?;
             expect_equal(stored.version.get(), 51, "the version")?;
             expect_equal(stored.roles, ["r49".into()].into(), "the roles")
-        }
-    ),
-    case!(
-        "USR-19",
-        Usr,
-        "400 failures from 8 clients count 400.",
-        "Counters that are read and written back.",
-        [],
-        async |context| {
-            let ada = create(&context, "ada").await?;
-            in_tasks(8, |_| {
-                let (users, id) = (context.users(), ada.id.clone());
-                async move {
-                    for _ in 0..50 {
-                        users.record_login_failure(&id, policy(100), Default::default()).await?;
-                    }
-                    Ok(())
-                }
-            })
-            .await?;
-            expect_equal(by_id(&context, &ada.id).await?.login.failed_attempts, 400, "failures")
         }
     ),
     case!(
@@ -172,34 +150,6 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-31",
-        Usr,
-        "Of 60 guesses at the same time exactly as many are allowed as the policy says.",
-        "Counting after the password was tested.",
-        [],
-        async |context| {
-            for threshold in [1, 10] {
-                let ada = create(&context, &format!("ada{threshold}")).await?;
-                let guesses =
-                    in_tasks(60, |_| {
-                        let (users, id) = (context.users(), ada.id.clone());
-                        let policy = policy(threshold);
-                        async move {
-                            Ok(users.begin_login_attempt(&id, policy, Default::default()).await?)
-                        }
-                    })
-                    .await?;
-                let allowed = |guess: &&LoginAttempt| matches!(guess, LoginAttempt::Allowed(_));
-                let allowed = guesses.iter().filter(allowed).count();
-                expect_equal(allowed, threshold as usize, "the guesses that were allowed")?;
-                let login = by_id(&context, &ada.id).await?.login;
-                expect(login.lockout_until.is_some(), "the account is not locked")?;
-                expect_equal(login.lockout_count, 1, "the number of locks")?;
-            }
-            Ok(())
-        }
-    ),
-    case!(
         "USR-32",
         Usr,
         "A lock lasts as long as the policy says, each time longer, up to the longest.",
@@ -234,28 +184,6 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-35",
-        Usr,
-        "A policy that locks nobody or everybody is refused.",
-        "Guards that are switched off by a typing mistake.",
-        [],
-        async |context| {
-            let ada = create(&context, "ada").await?;
-            let mut factor = policy(5);
-            factor.lock_factor = f64::NAN;
-            let (mut window, mut lock) = (policy(5), policy(5));
-            window.window = Duration::from_micros(999);
-            (lock.lock_base, lock.lock_max) = (window.window, window.window);
-            for policy in [policy(0), policy(101), factor, window, lock] {
-                let refused =
-                    context.users().begin_login_attempt(&ada.id, policy, Default::default()).await;
-                let error = expect_kind(refused, ErrorKind::InvalidArgument, "the policy")?;
-                expect_equal(error.reason(), Some(Reason::Option), "the reason")?;
-            }
-            expect_same(&by_id(&context, &ada.id).await?, &ada, "the account")
-        }
-    ),
-    case!(
         "USR-36",
         Usr,
         "A new hash ends the sessions in the same write if asked, and only then.",
@@ -274,33 +202,6 @@ pub(super) static CASES: &[Case] = &[
             let wrong = users.set_password(&ada.id, Secret::new(""), "bcrypt", true, none()).await;
             expect_kind(wrong, ErrorKind::InvalidArgument, "an empty hash")?;
             expect_same(&by_id(&context, &ada.id).await?, &ended, "the account")
-        }
-    ),
-    case!(
-        "USR-37",
-        Usr,
-        "After close every operation on accounts is refused as closed.",
-        "Calls that hang or answer from a cache.",
-        [],
-        async |context| {
-            let (ada, users) = (create(&context, "ada").await?, context.users());
-            users.close().await?;
-            users.close().await?;
-            let none = Default::default;
-            let created = users.create_user(new_user("bob"), none()).await;
-            expect_kind(created, ErrorKind::Closed, "create_user")?;
-            let found = users.get_user_by_id(&ada.id, none()).await;
-            expect_kind(found, ErrorKind::Closed, "get_user_by_id")?;
-            let found = users.get_user_by_username("ada", none()).await;
-            expect_kind(found, ErrorKind::Closed, "get_user_by_username")?;
-            let listed = users.list_users(Default::default(), Default::default(), none()).await;
-            expect_kind(listed, ErrorKind::Closed, "list_users")?;
-            let begun = users.begin_login_attempt(&ada.id, policy(5), none()).await;
-            expect_kind(begun, ErrorKind::Closed, "begin_login_attempt")?;
-            let set = users.set_password(&ada.id, Secret::new(HASH), "x", true, none()).await;
-            expect_kind(set, ErrorKind::Closed, "set_password")?;
-            expect_kind(users.ensure_indexes().await, ErrorKind::Closed, "ensure_indexes")?;
-            Ok(())
         }
     ),
     case!(

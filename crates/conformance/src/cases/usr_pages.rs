@@ -4,14 +4,15 @@ use serde_json::json;
 use syntrix_storage_core::{Cursor, LoginPolicy, Reason, UserFilter, UserId};
 
 use super::usr_races::{disabled, patch};
-use super::usr_steps::{by_id, create, facts, new_user, update};
-use super::usr_values::{by_prefix, by_role, ids, ids_of, object, page, request};
+use super::usr_steps::{
+    by_id, by_prefix, by_role, create, facts, ids, ids_of, new_user, object, page, request, update,
+};
 use crate::case::case;
 use crate::{Case, CaseResult, Context, Failure, expect_equal, expect_reason};
 
 pub(super) static CASES: &[Case] = &[
     case!(
-        "USR-67",
+        "USR-63",
         Usr,
         "Ids are listed byte by byte, and pages end exactly where the accounts do.",
         "Orders by the database's language, and an empty page at the end.",
@@ -36,7 +37,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-68",
+        "USR-64",
         Usr,
         "A page that names no limit has 50 accounts, and no role or name is found in another one.",
         "Roles and prefixes that are patterns, and a list of everybody in one answer.",
@@ -70,7 +71,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-69",
+        "USR-65",
         Usr,
         "A cursor goes on behind its account in any store and after a restart.",
         "Cursors that contain a position of one backend and end with it.",
@@ -101,7 +102,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-70",
+        "USR-40",
         Usr,
         "A cursor that is changed or cut anywhere, or of any other filter, is refused.",
         "Pages of one list that go on in another one.",
@@ -109,7 +110,7 @@ pub(super) static CASES: &[Case] = &[
         async |context| { damaged_cursors(&context).await }
     ),
     case!(
-        "USR-71",
+        "USR-66",
         Usr,
         "Accounts that leave a list between two pages make it miss nobody else.",
         "Pages by offset, which shift when accounts go.",
@@ -138,7 +139,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-72",
+        "USR-67",
         Usr,
         "A list brings every field but the hash.",
         "Lists that need a second look-up, and hashes of everybody in one answer.",

@@ -19,7 +19,7 @@ const MS: Duration = Duration::from_millis(1);
 
 pub(super) static CASES: &[Case] = &[
     case!(
-        "USR-41",
+        "USR-31",
         Usr,
         "Guesses through several handles get as many tickets as the policy says, numbered from 1.",
         "A counter that is guarded within one process only.",
@@ -48,7 +48,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-42",
+        "USR-19",
         Usr,
         "400 failures through several handles are counted one by one and lock once.",
         "Failures that share a count, and locks that each further failure renews.",
@@ -78,7 +78,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-43",
+        "USR-41",
         Usr,
         "Of creates and renames that want one name at the same time exactly one gets it.",
         "A check for the name that creates make and renames do not.",
@@ -108,7 +108,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-44",
+        "USR-42",
         Usr,
         "Of 32 updates that expect one version exactly one succeeds.",
         "Two editors that both pass the check of a version.",
@@ -129,7 +129,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-45",
+        "USR-43",
         Usr,
         "A new password and an edit of roles at the same time both take effect.",
         "An edit of the whole record that writes back the old hash.",
@@ -153,7 +153,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-46",
+        "USR-44",
         Usr,
         "A success that races with the failure at the threshold leaves it locked or reset.",
         "An account that is locked with a count of zero, or full and not locked.",
@@ -166,7 +166,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-47",
+        "USR-45",
         Usr,
         "Failures of a locked account count, and neither lengthen nor lift its lock.",
         "Anybody keeping anybody else locked out for ever.",
@@ -187,7 +187,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-48",
+        "USR-46",
         Usr,
         "A lock outlasts a rename, a new password, and disabling and enabling the account.",
         "Changes of the account that lift a lock on the side.",
@@ -208,7 +208,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-49",
+        "USR-47",
         Usr,
         "Counters at their end stay there, and the lock is no longer than the longest.",
         "Counts that wrap to zero and unlock the account.",
@@ -231,7 +231,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-50",
+        "USR-48",
         Usr,
         "To the millisecond, failures add up within the window and start anew behind a lock.",
         "Windows that end too early, and counts that outlive a lock, so that a slip locks again.",
@@ -258,7 +258,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-51",
+        "USR-49",
         Usr,
         "An account is disabled since when it first was; each disabling raises the epoch once.",
         "Tokens of a disabled account that work again, and a date that moves.",
@@ -278,7 +278,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-52",
+        "USR-50",
         Usr,
         "Each change moves updatedAt, also while the clock stands still, and never createdAt.",
         "Changes that cannot be told apart by time, and a time of creation that is overwritten.",

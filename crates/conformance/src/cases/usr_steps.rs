@@ -1,11 +1,15 @@
 //! What many cases about accounts do.
 
+use serde_json::{Map, Value};
 use syntrix_storage_core::{
-    LoginAttempt, LoginPolicy, LoginTicket, NewUser, Secret, User, UserFilter, UserId, UserPage,
-    UserPageRequest, UserPatch,
+    Cursor, LoginAttempt, LoginPolicy, LoginTicket, NewUser, Secret, User, UserFilter, UserId,
+    UserPage, UserPageRequest, UserPatch,
 };
 
-use crate::{CaseResult, Context, Failure, expect_equal};
+use crate::{CaseResult, Context, Failure, expect, expect_equal};
+
+/// No case has more pages than this; beyond it a cursor goes round in circles.
+const PAGES_MAX: usize = 1000;
 
 /// Of no password; part of it is looked for where no hash belongs.
 pub(super) const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$secrethash";
@@ -73,22 +77,72 @@ pub(super) async fn list(
     Ok(context.users().list_users(filter.clone(), request, Default::default()).await?)
 }
 
+pub(super) fn by_prefix(prefix: &str) -> UserFilter {
+    let mut filter = UserFilter::default();
+    filter.name_prefix = Some(prefix.into());
+    filter
+}
+
+pub(super) fn by_role(role: &str) -> UserFilter {
+    let mut filter = UserFilter::default();
+    filter.role = Some(role.into());
+    filter
+}
+
+pub(super) fn request(limit: Option<u32>, after: Option<Cursor>) -> UserPageRequest {
+    let mut request = UserPageRequest::default();
+    (request.limit, request.after) = (limit, after);
+    request
+}
+
+pub(super) async fn page(
+    context: &Context,
+    filter: &UserFilter,
+    limit: Option<u32>,
+    after: Option<Cursor>,
+) -> CaseResult<UserPage> {
+    list(context, filter, request(limit, after)).await
+}
+
+pub(super) fn ids_of(page: &UserPage) -> Vec<String> {
+    page.users.iter().map(|user| user.id.to_string()).collect()
+}
+
 /// The names of all pages, each with at most `limit` accounts.
 pub(super) async fn list_all(
     context: &Context,
     filter: &UserFilter,
     limit: u32,
 ) -> CaseResult<Vec<Vec<String>>> {
+    let names = |page: UserPage| page.users.into_iter().map(|user| user.username).collect();
+    Ok(pages(context, filter, limit).await?.into_iter().map(names).collect())
+}
+
+/// As [`list_all`], the ids.
+pub(super) async fn ids(
+    context: &Context,
+    filter: &UserFilter,
+    limit: u32,
+) -> CaseResult<Vec<Vec<String>>> {
+    Ok(pages(context, filter, limit).await?.iter().map(ids_of).collect())
+}
+
+/// All pages. An empty one behind a cursor fails the case.
+async fn pages(context: &Context, filter: &UserFilter, limit: u32) -> CaseResult<Vec<UserPage>> {
     let (mut pages, mut after) = (Vec::new(), None);
-    loop {
-        let mut request = UserPageRequest::default();
-        (request.limit, request.after) = (Some(limit), after);
-        let page = list(context, filter, request).await?;
-        pages.push(page.users.into_iter().map(|user| user.username).collect());
-        match page.next {
-            Some(next) if pages.len() < 1000 => after = Some(next),
-            Some(_) => return Err(Failure::new("the pages of the list never end")),
-            None => return Ok(pages),
+    while pages.len() < PAGES_MAX {
+        let page = page(context, filter, Some(limit), after).await?;
+        expect(pages.is_empty() || !page.users.is_empty(), "a cursor led to an empty page")?;
+        after = page.next.clone();
+        pages.push(page);
+        if after.is_none() {
+            return Ok(pages);
         }
     }
+    Err(Failure::new("the pages of the list never end"))
+}
+
+/// The members of a JSON object.
+pub(super) fn object(value: Value) -> Map<String, Value> {
+    if let Value::Object(members) = value { members } else { Map::new() }
 }

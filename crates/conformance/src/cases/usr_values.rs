@@ -5,15 +5,16 @@ use std::error::Error as _;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use syntrix_storage_core::{
-    Cursor, Error, ErrorKind, LoginPolicy, LoginStats, Reason, Result, Secret, Timestamp,
-    UserFilter, UserId, UserPage, UserPageRequest, UserPatch,
+    Error, ErrorKind, LoginPolicy, LoginStats, Reason, Result, Secret, Timestamp, UserFilter,
+    UserId, UserPatch,
 };
 
 use super::usr_races::patch;
 use super::usr_steps::{
-    by_id, by_name, create, expect_same, list, list_all, new_user, renamed, update,
+    by_id, by_name, by_prefix, by_role, create, expect_same, ids, list_all, new_user, object,
+    renamed, update,
 };
 use crate::case::case;
 use crate::{Case, CaseResult, Context, Failure, expect, expect_equal, expect_kind, expect_reason};
@@ -83,7 +84,7 @@ const BAD_PATCHES: &[Bad] = &[
 
 pub(super) static CASES: &[Case] = &[
     case!(
-        "USR-59",
+        "USR-56",
         Usr,
         "A change with a bad field is refused by the field's name, and nothing of it is stored.",
         "Rules that hold for creates only, and half of a change that is applied.",
@@ -112,7 +113,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-60",
+        "USR-57",
         Usr,
         "A profile with a value that documents cannot have is refused, and the error names it.",
         "Values that one database takes and another one cannot store.",
@@ -141,7 +142,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-61",
+        "USR-58",
         Usr,
         "Fields at their limits are stored as they are.",
         "Columns that are shorter than the rule.",
@@ -177,7 +178,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-62",
+        "USR-59",
         Usr,
         "No error shows a name, a hash, a role or a profile.",
         "Accounts of other people in logs.",
@@ -185,7 +186,7 @@ pub(super) static CASES: &[Case] = &[
         async |context| { errors_hide_accounts(&context).await }
     ),
     case!(
-        "USR-63",
+        "USR-60",
         Usr,
         "Text that means something to a database is stored as it is or refused.",
         "Values that become part of a statement, a pattern or a path.",
@@ -200,7 +201,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-64",
+        "USR-61",
         Usr,
         "Login times before 1970 or after the year 9999 are refused, those at the ends are kept.",
         "Times that one backend stores and another one cuts.",
@@ -232,7 +233,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-65",
+        "USR-35",
         Usr,
         "Each field of a policy has its range, checked before anything is read.",
         "A mistake in a setting that turns the protection off.",
@@ -253,7 +254,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-66",
+        "USR-62",
         Usr,
         "A strange name is refused by a rename, too, and looked up like any unknown one.",
         "Renames around the rule of names, and answers that tell strange names from unknown ones.",
@@ -361,6 +362,9 @@ fn bad_policies() -> Vec<(&'static str, LoginPolicy)> {
         ("policy.threshold", bad(|policy| policy.threshold = 101)),
         ("policy.window", bad(|policy| policy.window = Duration::ZERO)),
         ("policy.lockBase", bad(|policy| policy.lock_base = Duration::ZERO)),
+        // Stores count in milliseconds, so this is nothing, too: the lock would be over at once.
+        ("policy.window", bad(|policy| policy.window = Duration::from_micros(999))),
+        ("policy.lockBase", bad(|policy| policy.lock_base = Duration::from_micros(999))),
         ("policy.lockMax", bad(|policy| policy.lock_max = policy.lock_base / 2)),
         ("policy.lockFactor", bad(|policy| policy.lock_factor = 0.99)),
         ("policy.lockFactor", bad(|policy| policy.lock_factor = f64::NAN)),
@@ -368,64 +372,9 @@ fn bad_policies() -> Vec<(&'static str, LoginPolicy)> {
     ]
 }
 
-pub(super) fn by_prefix(prefix: &str) -> UserFilter {
-    let mut filter = UserFilter::default();
-    filter.name_prefix = Some(prefix.into());
-    filter
-}
-
-pub(super) fn by_role(role: &str) -> UserFilter {
-    let mut filter = UserFilter::default();
-    filter.role = Some(role.into());
-    filter
-}
-
-pub(super) fn request(limit: Option<u32>, after: Option<Cursor>) -> UserPageRequest {
-    let mut request = UserPageRequest::default();
-    (request.limit, request.after) = (limit, after);
-    request
-}
-
-pub(super) async fn page(
-    context: &Context,
-    filter: &UserFilter,
-    limit: Option<u32>,
-    after: Option<Cursor>,
-) -> CaseResult<UserPage> {
-    list(context, filter, request(limit, after)).await
-}
-
-pub(super) fn ids_of(page: &UserPage) -> Vec<String> {
-    page.users.iter().map(|user| user.id.to_string()).collect()
-}
-
-/// The ids of all pages. An empty page behind a cursor fails the case.
-pub(super) async fn ids(
-    context: &Context,
-    filter: &UserFilter,
-    limit: u32,
-) -> CaseResult<Vec<Vec<String>>> {
-    let (mut pages, mut after) = (Vec::new(), None);
-    while pages.len() < 1000 {
-        let page = page(context, filter, Some(limit), after).await?;
-        expect(pages.is_empty() || !page.users.is_empty(), "a cursor led to an empty page")?;
-        pages.push(ids_of(&page));
-        after = page.next;
-        if after.is_none() {
-            return Ok(pages);
-        }
-    }
-    Err(Failure::new("the pages of the list never end"))
-}
-
 fn expect_field<T: Debug>(result: Result<T>, field: &str) -> CaseResult {
     let error = expect_kind(result, ErrorKind::InvalidArgument, format!("a bad {field}"))?;
     expect_equal(error.fact("field"), Some(field), "the fact `field`")
-}
-
-/// The members of a JSON object.
-pub(super) fn object(value: Value) -> Map<String, Value> {
-    if let Value::Object(members) = value { members } else { Map::new() }
 }
 
 /// A profile of so many bytes of JSON.

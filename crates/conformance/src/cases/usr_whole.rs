@@ -15,7 +15,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) static CASES: &[Case] = &[
     case!(
-        "USR-53",
+        "USR-51",
         Usr,
         "Two handles see each other's accounts, and closing one leaves the other at work.",
         "Caches of accounts, and a connection that the first to leave closes.",
@@ -36,7 +36,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-54",
+        "USR-52",
         Usr,
         "Two stores share nothing: one name and id can be in both.",
         "Namespaces that are parts of one table and run together.",
@@ -57,7 +57,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-55",
+        "USR-53",
         Usr,
         "A create whose caller goes away leaves a whole account or none.",
         "A name that is taken by nobody, and half an account.",
@@ -65,7 +65,7 @@ pub(super) static CASES: &[Case] = &[
         async |context| { drop_creates(&context, 100).await }
     ),
     case!(
-        "USR-56",
+        "USR-54",
         Usr,
         "A deadline that is over is told as timeout, and the store goes on.",
         "Deadlines that are ignored, and handles that are stuck after one.",
@@ -90,7 +90,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-57",
+        "USR-55",
         Usr,
         "Operators see whether the store is ready and what it offers; a purge takes no account.",
         "Probes that look at nothing, and accounts that expire.",
@@ -112,7 +112,7 @@ pub(super) static CASES: &[Case] = &[
         }
     ),
     case!(
-        "USR-58",
+        "USR-37",
         Usr,
         "After close each operation, also an operator's, is refused as closed and named.",
         "Calls that hang, reconnect or answer from a cache.",
