@@ -31,7 +31,7 @@ impl Expression {
                 literal.push_str("'$");
                 for key in path.keys() {
                     literal.push('.');
-                    push_doubled(&mut literal, &json_string(key));
+                    push_key(&mut literal, key);
                 }
                 literal.push('\'');
                 Self::Data { path: literal }
@@ -153,6 +153,16 @@ fn push_glob_escaped(glob: &mut String, text: &str) {
             '*' | '?' | '[' => glob.extend(['[', character, ']']),
             other => glob.push(other),
         }
+    }
+}
+
+/// A key of a JSON path inside an SQL literal.
+fn push_key(literal: &mut String, key: &str) {
+    // Nearly every key is written as it is, and this runs for each field of each query.
+    if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        literal.extend(["\"", key, "\""]);
+    } else {
+        push_doubled(literal, &json_string(key));
     }
 }
 

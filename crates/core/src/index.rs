@@ -1,8 +1,10 @@
 //! Composite indexes: declaration, name, and the collections they serve.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::error::{Error, Reason, Result};
 use crate::path::{CollectionPath, check_segments};
@@ -17,7 +19,7 @@ pub const INDEX_BYTES_MAX: usize = 256;
 
 /// The collections an index serves: a collection path in which `*` as a document segment stands for any one segment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CollectionPattern(String);
+pub struct CollectionPattern(SmolStr);
 
 impl CollectionPattern {
     /// Checks and takes a pattern.
@@ -30,7 +32,7 @@ impl CollectionPattern {
             let message = "an index pattern is a collection path: an odd number of segments";
             return Err(Error::invalid("collection", Reason::Path, message));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(SmolStr::new(text)))
     }
 
     /// The pattern with `*` for every document segment of `collection`.
@@ -51,7 +53,7 @@ impl CollectionPattern {
                 PatternSegment::Any | PatternSegment::Document(_) => "*",
             })
             .collect();
-        Self(segments.join("/"))
+        Self(segments.join("/").into())
     }
 
     /// The pattern as text.
@@ -120,7 +122,7 @@ impl fmt::Debug for CollectionPattern {
     }
 }
 
-/// An index as the planner and the backends see it: checked, with its derived name.
+/// An index as the planner and the backends see it: checked, with its derived name. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -136,9 +138,9 @@ impl fmt::Debug for CollectionPattern {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexDefinition {
-    name: String,
+    name: Arc<str>,
     pattern: CollectionPattern,
-    fields: Vec<OrderBy>,
+    fields: Arc<[OrderBy]>,
 }
 
 impl IndexDefinition {
@@ -152,7 +154,7 @@ impl IndexDefinition {
         let pattern = CollectionPattern::parse(pattern)?;
         check_width(&fields)?;
         check_fields(&fields)?;
-        Ok(Self { name: derive_name(&pattern, &fields), pattern, fields })
+        Ok(Self { name: derive_name(&pattern, &fields).into(), pattern, fields: fields.into() })
     }
 
     /// Derived from pattern and fields: the same index has the same name everywhere.
@@ -177,7 +179,7 @@ impl IndexDefinition {
             direction: term.direction(),
         };
         IndexSuggestion {
-            name: self.name.clone(),
+            name: self.name.as_ref().to_owned(),
             collection: self.pattern.to_string(),
             fields: self.fields.iter().map(field).collect(),
         }
@@ -268,10 +270,10 @@ impl IndexSuggestion {
     pub fn to_definition(&self) -> Result<IndexDefinition> {
         let fields = self.fields.iter().map(|term| OrderBy::new(&term.field, term.direction));
         let definition = IndexDefinition::new(&self.collection, fields.collect::<Result<_>>()?)?;
-        if !self.name.is_empty() && self.name != definition.name {
+        if !self.name.is_empty() && self.name != definition.name() {
             let message = "an index name is derived from its definition; leave it out";
             return Err(Error::invalid("name", Reason::Index, message)
-                .with_fact("expected", &definition.name));
+                .with_fact("expected", definition.name()));
         }
         Ok(definition)
     }

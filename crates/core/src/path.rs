@@ -1,7 +1,8 @@
 //! Document and collection paths, and the id a path hashes to.
 
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::error::{Error, Reason, Result};
 
@@ -56,7 +57,8 @@ impl fmt::Debug for DocumentId {
 /// ```
 #[derive(Clone)]
 pub struct DocumentPath {
-    text: Arc<str>,
+    /// Short paths lie in place: reading one of many that were parsed beforehand touches no other memory.
+    text: SmolStr,
     collection_bytes: usize,
     key: DocumentId,
 }
@@ -86,7 +88,7 @@ impl DocumentPath {
     pub fn from_stored(text: &str, key: DocumentId) -> Result<Self> {
         match text.rfind('/') {
             Some(collection_bytes) if collection_bytes > 0 => {
-                Ok(Self { text: Arc::from(text), collection_bytes, key })
+                Ok(Self { text: SmolStr::new(text), collection_bytes, key })
             }
             _ => Err(Error::new(crate::ErrorKind::Internal, "")
                 .with_message("a stored row has no valid path")
@@ -111,7 +113,7 @@ impl DocumentPath {
 
     /// The collection the document lies in.
     pub fn collection(&self) -> CollectionPath {
-        CollectionPath(Arc::from(self.collection_text()))
+        CollectionPath(SmolStr::new(self.collection_text()))
     }
 
     /// The document the collection lies under; empty for a top-level collection.
@@ -165,7 +167,7 @@ impl std::hash::Hash for DocumentPath {
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CollectionPath(Arc<str>);
+pub struct CollectionPath(SmolStr);
 
 impl CollectionPath {
     /// Checks and takes a path.
@@ -181,7 +183,7 @@ impl CollectionPath {
                 "a collection path has an odd number of segments: collection, or collection/id/collection",
             ));
         }
-        Ok(Self(Arc::from(text)))
+        Ok(Self(SmolStr::new(text)))
     }
 
     /// The whole path.

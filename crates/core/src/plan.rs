@@ -1,6 +1,8 @@
 //! The planner: what a query asks of a backend, decided once for all backends.
 
 use std::cmp::Ordering;
+use std::fmt;
+use std::io::Write as _;
 
 use serde_json::Value;
 
@@ -65,11 +67,11 @@ impl QueryPlan {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument).
-    pub fn check(query: Query) -> Result<Self> {
+    pub fn check(mut query: Query) -> Result<Self> {
         filter::check_count(&query.filters)?;
         check_limit(query.limit)?;
         check_order(&query.order)?;
-        let order = effective_order(&query);
+        let order = take_order(&mut query);
         let fingerprint = fingerprint(&query, &order);
         let after = query.after.map(|after| place(after, &order, &fingerprint)).transpose()?;
         let pattern = CollectionPattern::of(&query.collection);
@@ -286,9 +288,10 @@ fn check_order(order: &[OrderBy]) -> Result<()> {
     Ok(())
 }
 
-fn effective_order(query: &Query) -> Vec<OrderBy> {
+/// The order that was asked for, taken out of the query, or that of the first range filter.
+fn take_order(query: &mut Query) -> Vec<OrderBy> {
     if !query.order.is_empty() {
-        return query.order.clone();
+        return std::mem::take(&mut query.order);
     }
     let range = query.filters.iter().find(|filter| filter.operator().is_range());
     range
@@ -315,7 +318,7 @@ fn fingerprint(query: &Query, order: &[OrderBy]) -> Fingerprint {
     let mut bytes = Vec::with_capacity(256);
     push_text(&mut bytes, query.collection.as_str());
     for filter in &query.filters {
-        push_text(&mut bytes, &filter.field().to_string());
+        push_text(&mut bytes, filter.field());
         push_text(&mut bytes, filter.operator().as_str());
         match filter.operand() {
             Operand::One(value) => cursor::encode_scalar(&mut bytes, value),
@@ -326,15 +329,20 @@ fn fingerprint(query: &Query, order: &[OrderBy]) -> Fingerprint {
         }
     }
     for term in order {
-        push_text(&mut bytes, &term.field().to_string());
+        push_text(&mut bytes, term.field());
         push_text(&mut bytes, term.direction().as_str());
     }
     Fingerprint(*blake3::hash(&bytes).as_bytes())
 }
 
-fn push_text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend_from_slice(&(text.len() as u32).to_be_bytes());
-    bytes.extend_from_slice(text.as_bytes());
+/// The text's length and the text.
+fn push_text(bytes: &mut Vec<u8>, text: impl fmt::Display) {
+    let length_at = bytes.len();
+    bytes.extend_from_slice(&[0; 4]);
+    // Writing to a Vec cannot fail.
+    let _ = write!(bytes, "{text}");
+    let length = (bytes.len() - length_at - 4) as u32;
+    bytes[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Reads rows a backend stored under `key` and makes sure that they are the asked document's.

@@ -123,6 +123,7 @@ pub struct Event {
 }
 
 /// What a watch stream yields.
+#[expect(clippy::large_enum_variant, reason = "nearly every item is an event")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum WatchItem {
     /// A change.
