@@ -8,6 +8,7 @@ mod dispatcher;
 mod model;
 mod ring;
 mod start;
+mod stream;
 mod subscriber;
 mod sync;
 
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::gate::Closing;
 use ring::Ring;
+use stream::Items;
 use subscriber::Subscriber;
 use sync::{Mutex, MutexGuard, spawn};
 
@@ -115,14 +117,7 @@ impl Hub {
         self.check(&options)?;
         let from = self.place(start).await?;
         let subscriber = Subscriber::new(Arc::clone(self), collection, from, options);
-        Ok(futures_util::stream::unfold(Some(subscriber), |subscriber| async {
-            let mut subscriber = subscriber?;
-            match subscriber.next().await {
-                Ok(item) => Some((Ok(item), Some(subscriber))),
-                Err(error) => Some((Err(error.in_operation("watch")), None)),
-            }
-        })
-        .boxed())
+        Ok(Items::new(subscriber).boxed())
     }
 
     async fn place(&self, start: WatchStart) -> Result<Feed> {

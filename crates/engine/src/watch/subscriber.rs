@@ -9,6 +9,7 @@ use syntrix_storage_core::{
     WatchOptions,
 };
 use tokio::sync::Notify;
+use tokio::task::consume_budget;
 use tokio::time::Instant;
 
 use super::ring::{Entry, Reading, TopicKey};
@@ -32,7 +33,7 @@ pub(super) struct Subscriber {
     from: Feed,
     pending: VecDeque<Arc<Entry>>,
     topic_open: Option<Arc<Notify>>,
-    /// When something was last handed out.
+    /// When what was read at once had been handed out. Not read per item: the clock would be a visible part of each.
     served_at: Instant,
 }
 
@@ -68,11 +69,11 @@ impl Subscriber {
 
     /// The next event or bookmark. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Result<WatchItem> {
+        if let Some(item) = self.next_at_hand()? {
+            return Ok(item);
+        }
         if self.served_at.elapsed() > self.options.idle_timeout {
             return Err(abandoned(&self.options));
-        }
-        if let Some(item) = self.next_pending()? {
-            return Ok(item);
         }
         let mut closing = self.closing.clone();
         let item = tokio::select! {
@@ -84,8 +85,8 @@ impl Subscriber {
         item
     }
 
-    /// What was read before, without any waiting.
-    fn next_pending(&mut self) -> Result<Option<WatchItem>> {
+    /// What was read before, without any waiting. It is there for who comes late, too: it holds up nobody.
+    pub(super) fn next_at_hand(&mut self) -> Result<Option<WatchItem>> {
         if self.pending.is_empty() {
             return Ok(None);
         }
@@ -93,7 +94,7 @@ impl Subscriber {
             return Err(closed("watch"));
         }
         let item = self.take_pending();
-        if item.is_some() {
+        if self.pending.is_empty() {
             self.served_at = Instant::now();
         }
         Ok(item)
@@ -116,6 +117,8 @@ impl Subscriber {
             if let Some(item) = self.take_pending() {
                 return Ok(item);
             }
+            // Where there is always more, the other tasks of the thread have their turn between two pages.
+            consume_budget().await;
             match self.mode {
                 Mode::Detached => self.find_boundary().await,
                 Mode::CatchingUp { .. } => self.read_history().await?,
