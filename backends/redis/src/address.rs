@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
-use syntrix_storage_core::Secret;
+use syntrix_storage_core::{Error, ErrorKind, Secret};
 
 use crate::settings::Settings;
 
@@ -77,12 +77,22 @@ impl Target {
         if settings.cluster && self.db != 0 {
             return Err(("db", "a cluster has the database 0 alone"));
         }
-        if !self.tls && !settings.allow_plaintext && !self.nodes.iter().all(Node::is_local) {
-            let fault = "a server that is not on this machine is spoken to over TLS: \
-                write rediss://, or set allowPlaintext where the network itself is trusted";
-            return Err(("addr", fault));
-        }
         Ok(())
+    }
+
+    /// Refuses to speak to another machine without TLS, unless the settings allow it.
+    pub(crate) fn check_plaintext(&self, allowed: bool) -> Result<(), Error> {
+        if self.tls || self.nodes.iter().all(Node::is_local) {
+            return Ok(());
+        }
+        if allowed {
+            tracing::warn!(addr = self.in_words(), "no TLS to Redis, as allowPlaintext says");
+            return Ok(());
+        }
+        let message = "a server that is not on this machine is spoken to over TLS: \
+            write rediss://, or set allowPlaintext where the network itself is trusted";
+        let error = Error::new(ErrorKind::ConfigInvalid, "open").with_message(message);
+        Err(error.with_fact("key", "addr").with_fact("addr", self.in_words()))
     }
 
     /// Host and port of all nodes, for people.
@@ -211,10 +221,12 @@ mod tests {
 
     #[test]
     fn plaintext_leaves_this_machine_only_when_told_to() {
-        let refused = target(&[("addr", "redis.example.com:6379")]).unwrap_err();
-        assert!(refused.contains("rediss://"), "{refused}");
-        assert!(target(&[("addr", "redis.example.com"), ("allowPlaintext", "true")]).is_ok());
-        assert!(target(&[("addr", "rediss://redis.example.com")]).unwrap().tls);
+        let check = |addr, allowed| target(&[("addr", addr)]).unwrap().check_plaintext(allowed);
+        let refused = check("redis.example.com:6379", false).unwrap_err().to_string();
+        assert!(refused.contains("rediss://") && refused.contains("allowPlaintext"), "{refused}");
+        assert!(check("redis.example.com", true).is_ok());
+        assert!(check("rediss://redis.example.com", false).is_ok());
+        assert!(check("127.0.0.1:1", false).is_ok() && check("[::1]:1", false).is_ok());
     }
 
     #[test]
@@ -232,7 +244,7 @@ mod tests {
     fn other_schemes_and_unchecked_certificates_are_refused() {
         for addr in ["unix:///tmp/x", "http://h", "rediss://localhost#insecure", "h:0", "::1:7", ""]
         {
-            assert!(target(&[("addr", addr), ("allowPlaintext", "true")]).is_err(), "{addr}");
+            assert!(target(&[("addr", addr)]).is_err(), "{addr}");
         }
     }
 }

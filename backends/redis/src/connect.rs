@@ -16,7 +16,7 @@ use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::timeout;
 
 use crate::address::Node;
-use crate::error::{closed, from_redis, is_lost, timeout as out_of_time};
+use crate::error::{closed, from_redis, is_lost, silent, timeout as out_of_time};
 use crate::facts::{Declared, Facts};
 use crate::route::{Connection, Request, Route, parse_facts};
 use crate::settings::Settings;
@@ -124,10 +124,9 @@ impl Link {
         Ok(second)
     }
 
-    /// The caller's deadline, but no later than our own.
+    /// The caller's deadline, or our own.
     fn deadline(&self, callers: Option<Instant>) -> Instant {
-        let own = Instant::now() + self.timeout;
-        callers.map_or(own, |callers| callers.min(own))
+        callers.unwrap_or_else(|| Instant::now() + self.timeout)
     }
 
     /// The connection there is, or a new one.
@@ -153,7 +152,7 @@ impl Link {
         }
         self.check_pause()?;
         let connected = timeout(self.connect_timeout, self.open()).await;
-        match connected.unwrap_or_else(|_| Err(out_of_time())) {
+        match connected.unwrap_or_else(|_| Err(silent())) {
             Ok(connection) => self.keep(connection),
             Err(error) => Err(self.pause(error)),
         }

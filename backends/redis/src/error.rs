@@ -119,6 +119,13 @@ pub(crate) fn timeout() -> Error {
     Error::new(ErrorKind::Timeout, "").with_message("the server did not answer in time")
 }
 
+/// No connection came to be in time; nothing was sent.
+pub(crate) fn silent() -> Error {
+    Error::new(ErrorKind::Unavailable, "")
+        .with_retry(Retry::Safe)
+        .with_message("the server does not answer")
+}
+
 /// A stored record that no release of this crate wrote.
 pub(crate) fn damaged() -> Error {
     Error::new(ErrorKind::Internal, "").with_message("a stored record is damaged")

@@ -23,16 +23,20 @@ struct Entry {
     id: Canary,
 }
 
-/// The mark of the store, which is made if there is none yet.
+/// The mark of the store, which is made if there is none yet and none is `wanted`.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::StateLost`] if a mark is gone or another one's.
-pub(crate) async fn open(link: &Link, keys: &Keys) -> Result<Canary> {
+pub(crate) async fn open(link: &Link, keys: &Keys, wanted: Option<Canary>) -> Result<Canary> {
     let entry = match read_entry(link, keys).await? {
         Some(entry) => entry,
+        None if wanted.is_some() => return Err(state_lost()),
         None => propose(link, keys).await?,
     };
+    if wanted.is_some_and(|wanted| wanted != entry.id) {
+        return Err(state_lost());
+    }
     if !entry.complete {
         let marks = keys.canaries();
         let marked = marks.iter().map(|key| set(link, set_if_absent(key, &hexadecimal(entry.id))));
@@ -91,7 +95,7 @@ fn text(state: &str, id: Canary) -> String {
     format!("{FORMAT} {state} {}", hexadecimal(id))
 }
 
-fn hexadecimal(id: Canary) -> String {
+pub(crate) fn hexadecimal(id: Canary) -> String {
     format!("{:032x}", u128::from_be_bytes(id.0))
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
-use redis::{ErrorKind as Kind, FromRedisValue, ServerErrorKind, from_redis_value};
+use redis::{
+    ErrorKind as Kind, FromRedisValue, Pipeline, ServerErrorKind, Value, from_redis_value,
+};
 use syntrix_storage_core::backend::{
     CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
 };
@@ -82,31 +84,31 @@ impl Store {
         context: &CallContext,
     ) -> Result<Witnessed<Option<Revocation>>> {
         let keys = self.keys.token(token);
-        let (marks_and_records, now) = if self.cluster {
+        let (record, canary, now) = if self.cluster {
             let read = self.scripts.read(vec![&keys.canary, &keys.record]);
-            let (now, values): (i64, Vec<Stored>) = self.invoke(&read, context).await?;
-            (values, Timestamp::from_milliseconds(now))
+            let (now, canary, [record]): (i64, Stored, [Stored; 1]) =
+                self.invoke(&read, context).await?;
+            (record, canary, Timestamp::from_milliseconds(now))
         } else {
-            self.read([&keys.canary, &keys.record], context).await?
+            self.read(&keys, context).await?
         };
-        let [canary, record] = &marks_and_records[..] else { return Err(damaged()) };
         let value = decode(token, record.as_deref())?;
         Ok(Witnessed { value, now, canary: parse_canary(canary.as_deref()) })
     }
 
-    /// Reads keys, and then the time: a grace that ends in between has ended.
+    /// Reads a record, then the mark, then the time: if data are lost in between, the mark is not there any more, and a
+    /// grace that ends in between has ended.
     async fn read(
         &self,
-        keys: impl IntoIterator<Item = &String>,
+        keys: &TokenKeys,
         context: &CallContext,
-    ) -> Result<(Vec<Stored>, Timestamp)> {
-        let mut pipeline = redis::Pipeline::with_capacity(2);
-        let read = pipeline.cmd("MGET");
-        keys.into_iter().for_each(|key| _ = read.arg(&key[..]));
-        pipeline.cmd("TIME");
-        let (values, (seconds, micros)): (Vec<Stored>, (i64, i64)) =
+    ) -> Result<(Stored, Stored, Timestamp)> {
+        let mut pipeline = Pipeline::with_capacity(3);
+        // Not `MGET`: to that a key of a wrong type is one that is not there.
+        pipeline.get(&keys.record[..]).get(&keys.canary[..]).cmd("TIME");
+        let (record, canary, time) =
             self.link.ask(Request::Pipeline(&pipeline), context.deadline).await?;
-        Ok((values, Timestamp::from_milliseconds(seconds * 1000 + micros / 1000)))
+        Ok((record, canary, milliseconds(time)))
     }
 
     /// Reads many in one round trip: one command, or in a cluster one script for each bucket, all at the same time.
@@ -136,14 +138,23 @@ impl Store {
         buckets: &Buckets,
         context: &CallContext,
     ) -> Result<Many> {
-        let canaries = buckets.values().map(|places| &keys[places[0]].canary);
-        let all = canaries.chain(keys.iter().map(|keys| &keys.record));
-        let (mut values, now) = self.read(all, context).await?;
-        if values.len() != buckets.len() + keys.len() {
+        let mut pipeline = Pipeline::with_capacity(keys.len() + 2);
+        for keys in keys {
+            pipeline.get(&keys.record[..]);
+        }
+        let marks = buckets.values().map(|places| &keys[places[0]].canary[..]);
+        pipeline.cmd("MGET").arg(marks.collect::<Vec<_>>()).cmd("TIME");
+        let mut answers: Vec<Value> =
+            self.link.ask(Request::Pipeline(&pipeline), context.deadline).await?;
+        let (Some(time), Some(marks)) = (answers.pop(), answers.pop()) else {
+            return Err(damaged());
+        };
+        let canaries: Vec<Stored> = value(marks)?;
+        let records = answers.into_iter().map(value).collect::<Result<Vec<Stored>>>()?;
+        if (canaries.len(), records.len()) != (buckets.len(), keys.len()) {
             return Err(damaged());
         }
-        let records = values.split_off(buckets.len());
-        Ok(Many { canaries: values, records, now })
+        Ok(Many { canaries, records, now: milliseconds(value(time)?) })
     }
 
     /// Each node has a clock of its own; the latest is the strictest about a grace.
@@ -157,7 +168,7 @@ impl Store {
             let records = places.iter().map(|place| keys[*place].record.as_str());
             let all = std::iter::once(keys[places[0]].canary.as_str()).chain(records);
             let invocation = self.scripts.read(all.collect());
-            async move { self.invoke::<(i64, Vec<Stored>)>(&invocation, context).await }
+            async move { self.invoke::<(i64, Stored, Vec<Stored>)>(&invocation, context).await }
         };
         let answers = try_join_all(buckets.values().map(read)).await?;
         let mut many = Many {
@@ -165,9 +176,9 @@ impl Store {
             records: vec![None; keys.len()],
             now: Timestamp::default(),
         };
-        for (places, (now, values)) in buckets.values().zip(answers) {
+        for (places, (now, canary, values)) in buckets.values().zip(answers) {
             let mut values = values.into_iter();
-            many.canaries.push(values.next().ok_or_else(damaged)?);
+            many.canaries.push(canary);
             for place in places {
                 many.records[*place] = values.next().ok_or_else(damaged)?;
             }
@@ -199,6 +210,15 @@ struct Many {
     canaries: Vec<Stored>,
     records: Vec<Stored>,
     now: Timestamp,
+}
+
+/// What `TIME` answers: seconds and microseconds.
+fn milliseconds((seconds, micros): (i64, i64)) -> Timestamp {
+    Timestamp::from_milliseconds(seconds * 1000 + micros / 1000)
+}
+
+fn value<T: FromRedisValue>(answer: Value) -> Result<T> {
+    from_redis_value(answer).map_err(|error| from_redis(&error.into()))
 }
 
 fn decode(token: &TokenId, stored: Option<&[u8]>) -> Result<Option<Revocation>> {
@@ -293,7 +313,9 @@ impl RevocationBackend for Revocations {
         let nodes = store.link.facts().await?;
         marks::verify(&store.link, &store.keys, store.canary).await?;
         let fsync = store.fsync_policy().await;
-        Ok(report(&nodes.into_iter().map(|(_, facts)| facts).collect::<Vec<_>>(), fsync.as_deref()))
+        let nodes: Vec<_> = nodes.into_iter().map(|(_, facts)| facts).collect();
+        let report = report(&nodes, fsync.as_deref());
+        Ok(report.with_fact("storeId", marks::hexadecimal(store.canary)))
     }
 
     async fn close(&self) -> Result<()> {

@@ -95,13 +95,16 @@ end
 return {string.format('%.0f', now), canary, outcome, outcome == 'present' and text or false}
 ";
 
-/// Reads the mark and records of one bucket together with the time. `KEYS`: mark, records.
+/// Reads the mark and records of one bucket together with the time. `KEYS`: mark, records. A key of a wrong type is an
+/// error, not one that is not there.
 ///
 /// For a cluster, where two commands of which one has no key would not reach the same node.
 const READ: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-return {string.format('%.0f', now), redis.call('MGET', unpack(KEYS))}
+local records = {}
+for at = 2, #KEYS do records[at - 1] = redis.call('GET', KEYS[at]) end
+return {string.format('%.0f', now), redis.call('GET', KEYS[1]), records}
 ";
 
 /// A script and its digest, by which the server knows it.
@@ -208,3 +211,6 @@ impl Invocation<'_> {
         command
     }
 }
+
+#[cfg(test)]
+mod tests;

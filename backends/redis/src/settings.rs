@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use syntrix_storage_core::backend::Canary;
 use syntrix_storage_core::{HumanDuration, Result, Secret, SettingsNode};
 
 use crate::address::Target;
+use crate::marks::parse_canary;
 
 /// Longest prefix: it stands in every key.
 const PREFIX_BYTES_MAX: usize = 64;
@@ -31,6 +33,10 @@ pub(crate) struct Settings {
     /// Prefix of all keys, 1 to 64 of `A-Z a-z 0-9 : . _ -`. Default: `syntrix:rev`.
     #[serde(default = "default_prefix")]
     pub(crate) prefix: String,
+    /// Id of the store that must be there, as `health` tells it: then nothing else is opened and no new store is made, so
+    /// that a server that lost everything is noticed even if no process was running. Default: whatever is there.
+    #[serde(default)]
+    pub(crate) store_id: Option<String>,
     /// Whether the server is a Redis Cluster. Default: false.
     #[serde(default)]
     pub(crate) cluster: bool,
@@ -106,9 +112,17 @@ impl Settings {
         Ok((settings, target))
     }
 
+    /// The id that is asked for; the inner `None` is one that cannot be.
+    #[expect(clippy::option_option, reason = "not asked for, and asked for wrongly")]
+    pub(crate) fn store_id(&self) -> Option<Option<Canary>> {
+        self.store_id.as_ref().map(|id| parse_canary(Some(id.as_bytes())))
+    }
+
     fn check(&self, block: &SettingsNode) -> Result<()> {
         let fault = if !is_prefix(&self.prefix) {
             Some(("prefix", "a prefix has 1 to 64 characters of A-Z a-z 0-9 : . _ -"))
+        } else if self.store_id().is_some_and(|id| id.is_none()) {
+            Some(("storeId", "a store id has 32 hexadecimal digits; `health` tells it"))
         } else if self.timeout.0.is_zero() {
             Some(("timeout", "timeout is more than nothing"))
         } else if self.connect_timeout.0.is_zero() {
@@ -182,6 +196,7 @@ pub(crate) mod tests {
         for prefix in ["", "a{b}", "a*", "ä", &"x".repeat(65)] {
             assert_eq!(refused(&[addr, ("prefix", prefix)]), "prefix");
         }
+        assert_eq!(refused(&[addr, ("storeId", "abc")]), "storeId");
         assert_eq!(refused(&[addr, ("timeout", "0s")]), "timeout");
         assert_eq!(refused(&[addr, ("connectTimeout", "0ms")]), "connectTimeout");
         assert_eq!(refused(&[addr, ("pasword", "x")]), "pasword");

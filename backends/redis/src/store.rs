@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use syntrix_storage_core::backend::{Canary, OpenContext};
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
-use crate::address::Target;
+use crate::address::{Node, Target};
 use crate::connect::Link;
 use crate::error::closed;
+use crate::facts::Facts;
 use crate::keys::Keys;
 use crate::marks;
 use crate::route::Route;
@@ -35,26 +36,42 @@ impl Store {
         target: &Target,
         context: &OpenContext,
     ) -> Result<Self> {
-        if settings.allow_plaintext && !target.tls {
-            tracing::warn!(addr = target.in_words(), "no TLS to Redis, as allowPlaintext says");
-        }
+        target.check_plaintext(settings.allow_plaintext)?;
         let link = Link::new(Route::new(settings, target, &context.data_dir)?, settings);
         let keys = Keys::new(&settings.prefix, context.namespace.as_deref());
-        let opened = Self::with(&link, keys, settings.cluster).await;
+        let opened = Self::with(&link, keys, settings).await;
         opened.map_err(|error| {
             link.close();
             error.in_operation("open").with_fact("addr", target.in_words())
         })
     }
 
-    async fn with(link: &Arc<Link>, keys: Keys, cluster: bool) -> Result<Self> {
-        let facts = link.facts().await?;
-        let durable =
-            facts.iter().all(|(_, facts)| facts.has_append_only_file() && !facts.evicts());
-        let canary = marks::open(link, &keys).await?;
-        let (link, scripts, leases) = (Arc::clone(link), Scripts::new(), AtomicUsize::new(0));
-        Ok(Self { link, keys, scripts, canary, durable, cluster, leases })
+    async fn with(link: &Arc<Link>, keys: Keys, settings: &Settings) -> Result<Self> {
+        let nodes = link.facts().await?;
+        let canary = marks::open(link, &keys, settings.store_id().flatten()).await?;
+        Ok(Self {
+            link: Arc::clone(link),
+            keys,
+            scripts: Scripts::new(),
+            canary,
+            durable: is_durable(&nodes),
+            cluster: settings.cluster,
+            leases: AtomicUsize::new(0),
+        })
     }
+}
+
+/// Whether an acknowledged revocation outlives the server. If not, the operator said that this is meant, and is reminded.
+fn is_durable(nodes: &[(Node, Facts)]) -> bool {
+    let durable = nodes.iter().all(|(_, facts)| facts.has_append_only_file() && !facts.evicts());
+    let evicted: u64 = nodes.iter().map(|(_, facts)| facts.evicted_keys()).sum();
+    if !durable {
+        tracing::warn!("Redis may lose revoked tokens, as acceptEviction or acceptVolatile says");
+    }
+    if evicted > 0 {
+        tracing::warn!(evicted, "Redis has evicted keys: revoked tokens may have become valid");
+    }
+    durable
 }
 
 /// One handle's share; the connection ends with the last.

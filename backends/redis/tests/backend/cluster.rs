@@ -102,6 +102,25 @@ async fn a_node_that_lost_its_data_is_not_believed_while_the_others_are() {
 }
 
 #[tokio::test]
+async fn a_key_of_a_wrong_type_is_an_error_and_not_one_that_is_not_there() {
+    let nodes = cluster(1);
+    let store = open(&nodes, None).await;
+    store.revoke("a").await.unwrap();
+    let keys: Vec<String> = nodes[0].command(&["KEYS", "*"]);
+    let is_record = |key: &&String| !key.ends_with("canary") && !key.ends_with("store");
+    let record = keys.iter().find(is_record).unwrap();
+    nodes[0].command::<()>(&["DEL", record]);
+    nodes[0].command::<u32>(&["RPUSH", record, "x"]);
+    for result in [
+        store.find("a").await.map(drop),
+        store.revocations.get_many(&[token("a")], &read()).await.map(drop),
+        store.revoke("a").await.map(drop),
+    ] {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Internal);
+    }
+}
+
+#[tokio::test]
 async fn every_primary_of_a_cluster_must_be_safe() {
     let nodes = cluster(3);
     nodes[2].command::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
