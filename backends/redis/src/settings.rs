@@ -208,7 +208,8 @@ pub(crate) mod tests {
         let url = "redis://me:canary-password@localhost:6379/0";
         let parsed = Settings::parse(&block(&[("addr", url), ("password", "canary-password")]));
         assert!(!format!("{:?}", parsed.unwrap()).contains("canary-password"));
-        for bad in ["redis://me:canary-password@", "http://me:canary-password@h", "canary-password"]
+        for bad in
+            ["redis://me:canary-password@", "http://me:canary-password@h", "me:canary-password@h"]
         {
             let error = Settings::parse(&block(&[("addr", bad)])).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary-password"), "{bad}");

@@ -121,6 +121,21 @@ async fn a_key_of_a_wrong_type_is_an_error_and_not_one_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn the_documented_rights_are_enough_for_a_cluster_too() {
+    let nodes = cluster(3);
+    for node in &nodes {
+        let words = ["ACL", "SETUSER", "revoker", "reset", "on", ">secret", "~syntrix:rev:*"];
+        let rule = crate::rights::CLUSTER_RULE.split(' ');
+        node.command::<()>(&words.into_iter().chain(rule).collect::<Vec<_>>());
+    }
+    let url = format!("redis://revoker:secret@{}", nodes[0].addr());
+    let store = Fixture::open(&[("addr", &url), ("cluster", "true")]).await.unwrap();
+    store.revoke("a").await.unwrap();
+    assert!(store.find("a").await.unwrap().is_some());
+    assert!(store.revocations.health().await.unwrap().ready);
+}
+
+#[tokio::test]
 async fn every_primary_of_a_cluster_must_be_safe() {
     let nodes = cluster(3);
     nodes[2].command::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);

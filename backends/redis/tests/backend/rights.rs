@@ -8,6 +8,9 @@ use crate::server::Server;
 /// What the documentation says.
 const RULE: &str = "+get +set +mget +time +evalsha +eval +info";
 
+/// What the documentation says for a cluster.
+pub const CLUSTER_RULE: &str = "+get +set +mget +time +evalsha +eval +info +cluster|slots";
+
 fn documented() -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/backends/redis.md");
     std::fs::read_to_string(file).expect("docs/backends/redis.md")
@@ -21,7 +24,8 @@ fn with_user(server: &Server, rule: &str) {
 
 #[tokio::test]
 async fn the_documented_rights_are_enough_and_no_more() {
-    assert!(documented().contains(RULE), "the documentation says otherwise");
+    let text = documented();
+    assert!(text.contains(RULE) && text.contains("`+cluster|slots`"), "it is documented otherwise");
     let server = Server::safe();
     with_user(&server, RULE);
     let url = format!("redis://revoker:secret@{}", server.addr());
