@@ -2,9 +2,9 @@
 //!
 //! Every new connection is checked before it serves: a server that came back as a replica, without its append-only file
 //! or with an evicting policy must not answer. A lost one is replaced by the next call; while the server cannot be reached,
-//! attempts are spaced out and calls in between fail at once. A watcher asks the server once a second for its role, so
-//! that one that was made a replica under an open connection, or a network that swallows everything, is noticed without
-//! traffic.
+//! attempts are spaced out and calls in between fail at once. A watcher asks the server the same once a second, so
+//! that one that was made a replica or unsafe under an open connection, or a network that swallows everything, is noticed
+//! without traffic.
 
 use std::fmt;
 use std::future::Future;
@@ -225,22 +225,15 @@ impl Link {
     /// Looks at the connection there is, and throws away one whose server is silent or no longer to be believed.
     async fn look(&self) {
         let Ok(Some((generation, mut connection))) = self.current() else { return };
-        // The nodes of a cluster refuse what is not theirs, and its client looks for itself.
-        if connection.is_cluster() {
-            return;
-        }
-        let facts = timeout(self.timeout, replication(&mut connection)).await;
-        let believed = facts.is_ok_and(|facts| facts.is_ok_and(|facts| facts.is_primary()));
+        let believed = match timeout(self.timeout, connection.facts()).await {
+            Ok(Ok(nodes)) => nodes.iter().all(|(_, facts)| facts.check(self.declared).is_ok()),
+            // A cluster's client finds by itself what is left of the cluster.
+            _ => connection.is_cluster(),
+        };
         if !believed {
             self.discard(generation);
         }
     }
-}
-
-async fn replication(connection: &mut Connection) -> RedisResult<Facts> {
-    let mut info = redis::cmd("INFO");
-    let answer = connection.send(Request::Command(info.arg("replication"))).await?;
-    read::<String>(answer).map(|text| Facts::parse(&text))
 }
 
 /// Ends when nobody else holds the link, or it was closed.

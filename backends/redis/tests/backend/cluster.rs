@@ -6,19 +6,25 @@ use syntrix_storage_core::ErrorKind;
 use syntrix_storage_core::backend::Insertion;
 
 use crate::common::{Fixture, context, is_revoked, provider, read, token};
-use crate::server::{SAFE, Server};
+use crate::server::{SAFE, Server, free_port};
 
 /// Nodes that share all slots.
 fn cluster(count: u16) -> Vec<Server> {
-    let lines = [SAFE, &["cluster-enabled yes", "cluster-node-timeout 2000"]].concat();
-    let nodes: Vec<_> = (0..count).map(|_| Server::with(&lines)).collect();
+    // The second port of a node is 10000 more by default, which may be none.
+    let buses: Vec<_> = (0..count).map(|_| free_port().to_string()).collect();
+    let node = |bus: &String| {
+        let bus = format!("cluster-port {bus}");
+        let lines = ["cluster-enabled yes", "cluster-node-timeout 2000", &bus];
+        Server::with(&[SAFE, &lines].concat())
+    };
+    let nodes: Vec<_> = buses.iter().map(node).collect();
     let share = 16_384 / count;
     for (number, node) in (0..count).zip(&nodes) {
         let last = if number + 1 == count { 16_383 } else { (number + 1) * share - 1 };
         let (first, last) = ((number * share).to_string(), last.to_string());
         node.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
         let port = nodes[0].port().to_string();
-        node.command::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+        node.command::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &buses[0]]);
     }
     let deadline = Instant::now() + Duration::from_secs(30);
     for node in &nodes {

@@ -183,6 +183,22 @@ async fn a_primary_that_becomes_a_replica_stops_answering() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_made_unsafe_stops_answering_and_goes_on_when_it_is_safe_again() {
+    let server = Server::safe();
+    let fixture = Fixture::on(&server).await;
+    fixture.revoke("a").await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    server.command::<()>(&["CONFIG", "SET", "appendonly", "no"]);
+    while fixture.find("a").await.is_ok() {
+        assert!(Instant::now() < deadline, "an unsafe server is believed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(fixture.find("a").await.unwrap_err().kind(), ErrorKind::ConfigInvalid);
+    server.command::<()>(&["CONFIG", "SET", "appendonly", "yes"]);
+    until_answered(async || fixture.find("a").await).await;
+}
+
+#[tokio::test]
 async fn a_full_memory_refuses_revocations_and_still_answers_checks() {
     let server = Server::safe();
     let fixture = Fixture::on(&server).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use syntrix_storage_core::ErrorKind;
 
 use crate::common::{Fixture, context, provider, shared_server};
-use crate::server::{SAFE, Server};
+use crate::server::{SAFE, Server, free_port};
 
 async fn refused(server: &Server, more: &[(&str, &str)]) -> String {
     let addr = server.addr();
@@ -44,7 +44,8 @@ async fn a_replica_and_a_node_of_a_cluster_are_refused() {
     let replica_of = format!("replicaof 127.0.0.1 {}", primary.port());
     let replica = Server::with(&[SAFE, &[&replica_of]].concat());
     assert!(refused(&replica, &[]).await.contains("replica"));
-    let node = Server::with(&[SAFE, &["cluster-enabled yes"]].concat());
+    let bus = format!("cluster-port {}", free_port());
+    let node = Server::with(&[SAFE, &["cluster-enabled yes", &bus]].concat());
     assert!(refused(&node, &[]).await.contains("cluster: true"));
 }
 

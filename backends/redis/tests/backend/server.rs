@@ -38,13 +38,16 @@ impl Server {
     }
 
     fn run(lines: &[&str], more: &'static [&'static str]) -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let port = free_port();
-        write_settings(folder.path(), port, lines);
-        let child = spawn(folder.path(), more);
-        let mut server = Self { folder, port, child, more };
-        server.until_it_serves();
-        server
+        let attempt = || {
+            let (folder, port) = (tempfile::tempdir().expect("folder"), free_port());
+            write_settings(folder.path(), port, lines);
+            let child = spawn(folder.path(), more);
+            let mut server = Self { folder, port, child, more };
+            server.serves().then_some(server).ok_or(port)
+        };
+        // Somebody else may have taken the port meanwhile.
+        let server = attempt().or_else(|_| attempt()).or_else(|_| attempt());
+        server.unwrap_or_else(|port| panic!("redis-server does not start, last on port {port}"))
     }
 
     pub fn port(&self) -> u16 {
@@ -105,15 +108,22 @@ impl Server {
     }
 
     fn until_it_serves(&mut self) {
+        if !self.serves() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            panic!("redis-server does not start again:\n{log}");
+        }
+    }
+
+    /// Waits until it does, or has ended.
+    fn serves(&mut self) -> bool {
         let deadline = Instant::now() + START_LIMIT;
         while Instant::now() < deadline && self.child.try_wait().expect("wait").is_none() {
             if pings(self.port) {
-                return;
+                return true;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        panic!("redis-server did not start:\n{log}");
+        false
     }
 }
 
