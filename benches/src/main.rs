@@ -8,6 +8,7 @@ mod get;
 mod hub;
 mod query;
 mod raw;
+mod redis_check;
 mod revoked;
 mod rounds;
 mod store;
@@ -16,7 +17,7 @@ mod watch;
 use clap::Parser;
 use rounds::Row;
 
-/// Measures the layer against bare SQLite.
+/// Measures the layer against the bare drivers.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Run only benchmarks whose name contains this.
@@ -51,7 +52,7 @@ fn main() -> Result<(), Failure> {
 
 type Benchmark = fn(&tokio::runtime::Runtime, &Arguments) -> Result<Vec<Row>, Failure>;
 
-fn benchmarks() -> [(&'static str, Benchmark); 6] {
+fn benchmarks() -> [(&'static str, Benchmark); 7] {
     [
         // First: it measures the process's memory.
         ("hub", |runtime, arguments| runtime.block_on(hub::run(arguments.rounds))),
@@ -61,6 +62,7 @@ fn benchmarks() -> [(&'static str, Benchmark); 6] {
         ("query", |runtime, arguments| {
             runtime.block_on(query::run(arguments.rounds, arguments.documents_max))
         }),
+        ("redis check", |runtime, arguments| runtime.block_on(redis_check::run(arguments.rounds))),
         ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
     ]
 }

@@ -4,6 +4,7 @@
 //! conformance runs go on past a failure, so that one run shows what every backend
 //! answers.
 
+mod backends;
 mod conformance;
 mod counts;
 mod report;
@@ -15,11 +16,10 @@ use std::process::Command;
 use crate::failure::{Context, Result};
 use crate::metadata::Workspace;
 use crate::process::{cargo, line, run as run_command};
+use crate::servers::Running;
 use crate::{dependencies, soak};
+use backends::{Backend, Selection};
 use report::Report;
-
-/// The backends the suite runs against.
-const BACKENDS: &[&str] = &["memory", "sqlite"];
 
 /// Kills in the short slice of the soak; `cargo xtask soak` does more.
 const SOAK_KILLS: u32 = 10;
@@ -31,7 +31,7 @@ const THIRD_PARTY: &str = "examples/third-party-backend/Cargo.toml";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Run only these backends, separated by commas [default: all]
-    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(BACKENDS))]
+    #[arg(long, value_delimiter = ',', value_parser = backends::names())]
     backends: Vec<String>,
     /// Write the numbers of executed cases to tests/conformance-counts.json instead of checking them
     #[arg(long)]
@@ -62,6 +62,14 @@ impl Outcome {
         self.failed == 0 && self.failures.is_empty()
     }
 
+    /// Prints and adds up what a run found.
+    fn take(&mut self, report: &Report) {
+        println!("{}", report.summary());
+        report.failures().for_each(|case| println!("  {case}"));
+        self.passed += report.passed;
+        self.failed += report.failed;
+    }
+
     fn note<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|failure| self.failures.push(failure.to_string())).ok()
     }
@@ -73,14 +81,17 @@ impl Outcome {
 ///
 /// The first failing step before the conformance runs. What fails from there on is in the [`Outcome`].
 pub(crate) fn run(workspace: &Workspace, options: &Options, program: &Path) -> Result<Outcome> {
-    let backends = selected(&options.backends);
-    announce_narrowing(&backends);
+    let selection = Selection::of(&options.backends);
+    selection.announce();
     static_checks(workspace)?;
-    tests(workspace)?;
+    heading("servers", &selection.servers_in_words());
+    let servers = Running::start(&selection.servers())?;
+    let gate = Gate { workspace, selection: &selection, servers: &servers };
+    gate.tests()?;
 
     let mut outcome = Outcome::default();
-    let reports = conformance_runs(workspace, &backends, &mut outcome)?;
-    if backends.contains(&"sqlite") {
+    let reports = gate.conformance_runs(&mut outcome)?;
+    if selection.has("sqlite") {
         heading("soak", &format!("{SOAK_KILLS} kills"));
         outcome
             .note(soak::run(program, &soak::Options::kills(SOAK_KILLS)).context(|| "soak".into()));
@@ -92,23 +103,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, program: &Path) -> R
     }
     let counted = counts::check(&workspace.root, &reports, options.record && outcome.is_clean());
     outcome.note(counted);
-    announce_narrowing(&backends);
+    selection.announce();
     Ok(outcome)
-}
-
-/// The chosen backends in the order of the list, each once; all when none is chosen.
-fn selected(wanted: &[String]) -> Vec<&'static str> {
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
-    BACKENDS.iter().copied().filter(|name| is_wanted(name)).collect()
-}
-
-/// A narrowed run must not be mistaken for the gate, so it says so first and last.
-fn announce_narrowing(backends: &[&str]) {
-    if backends.len() < BACKENDS.len() {
-        let left_out: Vec<_> =
-            BACKENDS.iter().copied().filter(|name| !backends.contains(name)).collect();
-        println!("\n!!! NARROWED ON PURPOSE (--backends): not run: {} !!!", left_out.join(", "));
-    }
 }
 
 fn heading(step: &str, detail: &str) {
@@ -126,25 +122,63 @@ fn static_checks(workspace: &Workspace) -> Result<()> {
     dependencies::run(workspace).context(|| "step `dependencies` failed".into())
 }
 
-/// Runs all tests also after a failure, so that one run shows every one that fails.
-fn tests(workspace: &Workspace) -> Result<()> {
-    let tests: &[&str] = if nextest_is_installed() {
-        &["nextest", "run", "--workspace", "--no-fail-fast"]
-    } else {
-        &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]
-    };
-    step(workspace, "tests", cargo().args(tests))?;
-    let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];
-    step(workspace, "doc tests", cargo().args(doc_tests))?;
-    third_party(workspace)
+/// What the steps that need servers share.
+struct Gate<'a> {
+    workspace: &'a Workspace,
+    selection: &'a Selection,
+    servers: &'a Running,
 }
 
-/// Compiles and tests what a third party would write, against the public crates alone.
-fn third_party(workspace: &Workspace) -> Result<()> {
-    let mut test = cargo();
-    // The shared target folder spares building every dependency a second time.
-    test.args(["test", "--manifest-path", THIRD_PARTY]).env("CARGO_TARGET_DIR", &workspace.target);
-    step(workspace, "third-party backend", &mut test)
+impl Gate<'_> {
+    /// Runs all tests also after a failure, so that one run shows every one that fails.
+    fn tests(&self) -> Result<()> {
+        let tests: &[&str] = if nextest_is_installed() {
+            &["nextest", "run", "--workspace", "--no-fail-fast"]
+        } else {
+            &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]
+        };
+        self.step("tests", cargo().args(tests).args(self.selection.exclusions()))?;
+        let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];
+        self.step("doc tests", cargo().args(doc_tests))?;
+        self.third_party()
+    }
+
+    /// Compiles and tests what a third party would write, against the public crates alone.
+    fn third_party(&self) -> Result<()> {
+        let mut test = cargo();
+        // The shared target folder spares building every dependency a second time.
+        test.args(["test", "--manifest-path", THIRD_PARTY]);
+        self.step("third-party backend", test.env("CARGO_TARGET_DIR", &self.workspace.target))
+    }
+
+    /// A step whose tests find the servers.
+    fn step(&self, name: &str, command: &mut Command) -> Result<()> {
+        step(self.workspace, name, command.envs(self.servers.environment()))
+    }
+
+    /// Suite and vectors on every backend; a failing one does not stop the next.
+    fn conformance_runs(&self, outcome: &mut Outcome) -> Result<Vec<Report>> {
+        let binary = conformance::build(self.workspace)?;
+        let runner = conformance::Runner { workspace: self.workspace, program: &binary };
+        let mut reports = Vec::new();
+        for backend in self.selection.backends() {
+            for part in backend.parts() {
+                heading(part.name(), backend.name);
+                let ran = runner.run(backend, self.configuration(backend).as_deref(), *part);
+                if let Some(report) = outcome.note(ran) {
+                    outcome.take(&report);
+                    reports.push(report);
+                }
+            }
+        }
+        Ok(reports)
+    }
+
+    /// The configuration of a backend that has a server.
+    fn configuration(&self, backend: &Backend) -> Option<String> {
+        let kind = backend.server?;
+        self.servers.url(kind).map(|url| crate::servers::configuration(kind, &url))
+    }
 }
 
 fn nextest_is_installed() -> bool {
@@ -155,28 +189,4 @@ fn nextest_is_installed() -> bool {
 fn step(workspace: &Workspace, name: &str, command: &mut Command) -> Result<()> {
     heading(name, &line(command));
     run_command(command.current_dir(&workspace.root)).context(|| format!("step `{name}` failed"))
-}
-
-/// Suite and vectors on every backend; a failing one does not stop the next.
-fn conformance_runs(
-    workspace: &Workspace,
-    backends: &[&str],
-    outcome: &mut Outcome,
-) -> Result<Vec<Report>> {
-    let binary = conformance::build(workspace)?;
-    let mut reports = Vec::new();
-    for backend in backends {
-        for part in [conformance::Part::Suite, conformance::Part::Vectors] {
-            heading(part.name(), backend);
-            let ran = conformance::run(workspace, &binary, backend, part);
-            if let Some(report) = outcome.note(ran) {
-                println!("{}", report.summary());
-                report.failures().for_each(|case| println!("  {case}"));
-                outcome.passed += report.passed;
-                outcome.failed += report.failed;
-                reports.push(report);
-            }
-        }
-    }
-    Ok(reports)
 }

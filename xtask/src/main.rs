@@ -9,6 +9,7 @@ mod gate;
 mod metadata;
 mod process;
 mod released;
+mod servers;
 mod soak;
 
 use std::path::Path;
@@ -33,6 +34,9 @@ enum Command {
     Test(gate::Options),
     /// Checks who depends on whom, and the version floors
     Dependencies,
+    /// Private PostgreSQL, Redis and MongoDB servers for the tests
+    #[command(subcommand)]
+    Servers(servers::Command),
     /// Kills writing processes with SIGKILL again and again and checks that nothing they were promised is lost
     Soak(soak::Options),
     /// Feeds mutated texts to everything that reads text from outside
@@ -70,6 +74,7 @@ fn run(command: Command) -> Result<bool> {
     match command {
         Command::Test(options) => test(&options, &program),
         Command::Dependencies => dependencies::run(&Workspace::locate()?).map(|()| true),
+        Command::Servers(command) => servers::run(&command),
         Command::Soak(options) => soak::run(&program, &options).map(|()| true),
         Command::Fuzz { arguments } => {
             released::run("syntrix-storage-fuzz", &arguments).map(|()| true)

@@ -13,6 +13,7 @@ pub(crate) fn factories() -> Vec<Box<dyn BackendFactory>> {
         syntrix_storage_sqlite::factory(),
         planned::postgres(),
         planned::mongodb(),
-        planned::redis(),
+        #[cfg(feature = "redis")]
+        syntrix_storage_redis::factory(),
     ]
 }

@@ -13,7 +13,6 @@ use syntrix_storage_core::{Error, ErrorKind, HumanDuration, Result, Secret, Sett
 
 const ALL: StoreSet = StoreSet { documents: true, users: true, revocations: true };
 const WITHOUT_REVOCATIONS: StoreSet = StoreSet { documents: true, users: true, revocations: false };
-const REVOCATIONS: StoreSet = StoreSet { documents: false, users: false, revocations: true };
 
 pub(crate) fn postgres() -> Box<dyn BackendFactory> {
     Box::new(Planned::<PostgresSettings>::new("pg", ALL))
@@ -21,10 +20,6 @@ pub(crate) fn postgres() -> Box<dyn BackendFactory> {
 
 pub(crate) fn mongodb() -> Box<dyn BackendFactory> {
     Box::new(Planned::<MongoSettings>::new("mongo", WITHOUT_REVOCATIONS))
-}
-
-pub(crate) fn redis() -> Box<dyn BackendFactory> {
-    Box::new(Planned::<RedisSettings>::new("redis", REVOCATIONS))
 }
 
 /// One `pg` block.
@@ -57,19 +52,6 @@ struct MongoSettings {
     soft_delete_retention: Option<HumanDuration>,
     /// How long changes can be watched. Default: 72h.
     watch_retention: Option<HumanDuration>,
-}
-
-/// One `redis` block.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "the backend that reads them is not in this build")]
-struct RedisSettings {
-    /// `host:port` or a URL.
-    addr: Secret,
-    /// Database number. Default: 0.
-    db: Option<u16>,
-    /// Prefix of all keys. Default: syntrix:rev.
-    prefix: Option<String>,
 }
 
 #[derive(Debug)]

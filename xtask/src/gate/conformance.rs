@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::backends::Backend;
 use super::report::Report;
 use super::step;
 use crate::failure::{Context, Failure, Result};
@@ -47,34 +48,63 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     Err(Failure::new("the build of syntrix-storage-cli left no program `syntrix-storage`"))
 }
 
-/// Runs `part` on `backend` in a folder of its own and reads the report.
-///
-/// # Errors
-///
-/// When there is no report one can believe, or the program fails although its report does not.
-pub(super) fn run(
-    workspace: &Workspace,
-    program: &Path,
-    backend: &str,
-    part: Part,
-) -> Result<Report> {
-    let doing = || format!("{} on {backend}", part.name());
-    let folder = tempfile::tempdir().context(|| "making a temporary folder".into())?;
-    let file = folder.path().join("report.json");
-    let mut command = Command::new(program);
-    command.current_dir(folder.path()).args(["conformance", "--backend", backend]);
-    if matches!(part, Part::Vectors) {
-        command.arg("--vectors").arg(workspace.root.join(VECTORS));
-    }
-    let ended = run_within(command.arg("--report").arg(&file), LIMIT);
+/// What a run needs besides a backend.
+#[derive(Debug)]
+pub(super) struct Runner<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) program: &'a Path,
+}
 
-    let report = read(&file, backend);
-    match (ended, report) {
-        (Err(failure), Ok(report)) if report.failed == 0 => {
-            Err(failure).context(|| format!("{}: no case failed, yet", doing()))
+impl Runner<'_> {
+    /// Runs `part` on `backend` in a folder of its own and reads the report.
+    ///
+    /// Without a `configuration` the program is told the backend's name alone.
+    ///
+    /// # Errors
+    ///
+    /// When there is no report one can believe, or the program fails although its report does not.
+    pub(super) fn run(
+        &self,
+        backend: &Backend,
+        configuration: Option<&str>,
+        part: Part,
+    ) -> Result<Report> {
+        let doing = || format!("{} on {}", part.name(), backend.name);
+        let folder = tempfile::tempdir().context(|| "making a temporary folder".into())?;
+        let file = folder.path().join("report.json");
+        let mut command = self.command(folder.path(), backend, configuration)?;
+        if matches!(part, Part::Vectors) {
+            command.arg("--vectors").arg(self.workspace.root.join(VECTORS));
         }
-        (Err(failure), Err(_)) => Err(failure).context(doing),
-        (_, report) => report.context(doing),
+        let ended = run_within(command.arg("--report").arg(&file), LIMIT);
+
+        let report = read(&file, backend.name);
+        match (ended, report) {
+            (Err(failure), Ok(report)) if report.failed == 0 => {
+                Err(failure).context(|| format!("{}: no case failed, yet", doing()))
+            }
+            (Err(failure), Err(_)) => Err(failure).context(doing),
+            (_, report) => report.context(doing),
+        }
+    }
+
+    /// The program with what it is to run on.
+    fn command(
+        &self,
+        folder: &Path,
+        backend: &Backend,
+        configuration: Option<&str>,
+    ) -> Result<Command> {
+        let mut command = Command::new(self.program);
+        command.current_dir(folder).arg("conformance");
+        let Some(text) = configuration else {
+            command.args(["--backend", backend.name]);
+            return Ok(command);
+        };
+        let file = folder.join("storage.yaml");
+        fs::write(&file, text).context(|| format!("writing {}", file.display()))?;
+        command.arg("--config").arg(file);
+        Ok(command)
     }
 }
 
@@ -88,6 +118,7 @@ fn read(file: &Path, backend: &str) -> Result<Report> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use super::super::backends;
     use super::*;
 
     const GOOD: &str = r#"{"backend":"memory","cases":[{"id":"DOC-01","group":"DOC","name":"a","verdict":"passed","reason":null,"milliseconds":1}],"passed":1,"failed":0,"notApplicable":0}"#;
@@ -103,7 +134,8 @@ mod tests {
         fs::write(&program, script).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
         let workspace = Workspace { root: "repository".into(), target: "target".into() };
-        run(&workspace, &program, "memory", part)
+        let runner = Runner { workspace: &workspace, program: &program };
+        runner.run(backends::named("memory").unwrap(), None, part)
     }
 
     fn says(result: Result<Report>, part: &str) {
@@ -115,6 +147,19 @@ mod tests {
     fn a_good_run_gives_its_report() {
         assert_eq!(ran(GOOD, 0, Part::Suite).unwrap().passed, 1);
         assert_eq!(ran(GOOD, 0, Part::Vectors).unwrap().passed, 1);
+    }
+
+    #[test]
+    fn a_backend_with_a_server_is_told_by_a_configuration() {
+        let workspace = Workspace { root: "repository".into(), target: "target".into() };
+        let runner = Runner { workspace: &workspace, program: Path::new("program") };
+        let folder = tempfile::tempdir().unwrap();
+        let backend = backends::named("redis").unwrap();
+        let command = runner.command(folder.path(), backend, Some("storage: {}")).unwrap();
+        let file = folder.path().join("storage.yaml");
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, ["conformance".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        assert_eq!(fs::read_to_string(file).unwrap(), "storage: {}");
     }
 
     #[test]

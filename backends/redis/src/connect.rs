@@ -1,0 +1,282 @@
+//! The one connection that all calls share, and what becomes of it when it is lost.
+//!
+//! Every new connection is checked before it serves: a server that came back as a replica, without its append-only file
+//! or with an evicting policy must not answer. A lost one is replaced by the next call; while the server cannot be reached,
+//! attempts are spaced out and calls in between fail at once. A watcher asks the server the same once a second, so
+//! that one that was made a replica or unsafe under an open connection, or a network that swallows everything, is noticed
+//! without traffic.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value};
+use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
+use tokio::time::timeout;
+
+use crate::address::Node;
+use crate::error::{closed, from_redis, is_lost, silent, timeout as out_of_time};
+use crate::facts::{Declared, Facts};
+use crate::route::{Connection, Request, Route, parse_facts};
+use crate::settings::Settings;
+
+/// How long no attempt is made after the first that failed, and after many.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+
+/// How often the watcher looks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The shared connection.
+pub(crate) struct Link {
+    route: Route,
+    declared: Declared,
+    timeout: Duration,
+    connect_timeout: Duration,
+    state: RwLock<State>,
+    /// Held by whoever connects, so that one does.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    current: Option<Connection>,
+    /// Counts connections: whoever finds one lost must not throw away the next.
+    generation: u64,
+    failures: u32,
+    /// Until then nobody tries, and everybody gets the last error.
+    pause: Option<(Instant, Failure)>,
+    closed: bool,
+}
+
+/// What a failed attempt said, kept to be said again.
+#[derive(Clone)]
+struct Failure {
+    kind: ErrorKind,
+    retry: Retry,
+    message: String,
+}
+
+impl Link {
+    /// A link that connects when it is first used.
+    pub(crate) fn new(route: Route, settings: &Settings) -> Arc<Self> {
+        let state = State { current: None, generation: 0, failures: 0, pause: None, closed: false };
+        let link = Arc::new(Self {
+            route,
+            declared: Declared::of(settings),
+            timeout: settings.timeout.0,
+            connect_timeout: settings.connect_timeout.0,
+            state: RwLock::new(state),
+            connecting: tokio::sync::Mutex::default(),
+        });
+        tokio::spawn(watch(Arc::downgrade(&link)));
+        link
+    }
+
+    /// Sends one command.
+    pub(crate) async fn command<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        deadline: Option<Instant>,
+    ) -> Result<T> {
+        self.ask(Request::Command(command), deadline).await
+    }
+
+    /// Sends one request and reads the answer.
+    pub(crate) async fn ask<T: FromRedisValue>(
+        &self,
+        request: Request<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<T> {
+        let answer = self.answer(request, deadline).await?;
+        answer.and_then(read).map_err(|error| from_redis(&error))
+    }
+
+    /// Asks every primary for its facts.
+    pub(crate) async fn facts(&self) -> Result<Vec<(Node, Facts)>> {
+        let answer = self.answer(Request::Facts, None).await?;
+        answer.and_then(parse_facts).map_err(|error| from_redis(&error))
+    }
+
+    /// Sends `request`, twice at most: what was sent over a connection that is lost is sent again over a new one. What the
+    /// server says against it is told as it is.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<RedisResult<Value>> {
+        let deadline = self.deadline(deadline);
+        let (generation, mut connection) = self.connection(deadline).await?;
+        let first = within(deadline, connection.send(request)).await?;
+        let Err(error) = &first else { return Ok(first) };
+        if !is_lost(error) {
+            return Ok(first);
+        }
+        self.discard(generation);
+        let (generation, mut connection) = self.connection(deadline).await.map_err(|again| {
+            // What was sent may have been applied, whatever the second attempt says.
+            again.with_retry(from_redis(error).retry())
+        })?;
+        let second = within(deadline, connection.send(request)).await?;
+        if second.as_ref().is_err_and(is_lost) {
+            self.discard(generation);
+        }
+        Ok(second)
+    }
+
+    /// The caller's deadline, or our own.
+    fn deadline(&self, callers: Option<Instant>) -> Instant {
+        callers.unwrap_or_else(|| Instant::now() + self.timeout)
+    }
+
+    /// The connection there is, or a new one.
+    pub(crate) async fn connection(&self, deadline: Instant) -> Result<(u64, Connection)> {
+        if let Some(there) = self.current()? {
+            return Ok(there);
+        }
+        within(deadline, self.connect()).await?
+    }
+
+    fn current(&self) -> Result<Option<(u64, Connection)>> {
+        let state = self.read();
+        if state.closed {
+            return Err(closed());
+        }
+        Ok(state.current.clone().map(|connection| (state.generation, connection)))
+    }
+
+    async fn connect(&self) -> Result<(u64, Connection)> {
+        let _only_one = self.connecting.lock().await;
+        if let Some(there) = self.current()? {
+            return Ok(there);
+        }
+        self.check_pause()?;
+        let connected = timeout(self.connect_timeout, self.open()).await;
+        match connected.unwrap_or_else(|_| Err(silent())) {
+            Ok(connection) => self.keep(connection),
+            Err(error) => Err(self.pause(error)),
+        }
+    }
+
+    /// A connection to a server that may be believed.
+    async fn open(&self) -> Result<Connection> {
+        let failed = |error: RedisError| from_redis(&error);
+        let mut connection = self.route.connect().await.map_err(failed)?;
+        for (_, facts) in connection.facts().await.map_err(failed)? {
+            facts.check(self.declared)?;
+        }
+        Ok(connection)
+    }
+
+    fn keep(&self, connection: Connection) -> Result<(u64, Connection)> {
+        let mut state = self.write();
+        if state.closed {
+            return Err(closed());
+        }
+        state.generation += 1;
+        state.failures = 0;
+        state.pause = None;
+        state.current = Some(connection.clone());
+        Ok((state.generation, connection))
+    }
+
+    /// Lets nobody try for a moment, longer after each failure, and never all processes at the same time.
+    fn pause(&self, error: Error) -> Error {
+        let mut state = self.write();
+        let longest = BACKOFF_MIN.saturating_mul(1 << state.failures.min(8)).min(BACKOFF_MAX);
+        let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
+        state.failures = state.failures.saturating_add(1);
+        let failure = Failure::of(&error);
+        tracing::warn!(kind = failure.kind.as_str(), failure.message, "cannot connect to Redis");
+        state.pause = Some((Instant::now() + pause, failure));
+        error
+    }
+
+    fn check_pause(&self) -> Result<()> {
+        match &self.read().pause {
+            Some((until, failure)) if Instant::now() < *until => Err(failure.again()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets the connection, if it is still that one.
+    fn discard(&self, generation: u64) {
+        let mut state = self.write();
+        if state.generation == generation && state.current.take().is_some() {
+            tracing::warn!("the connection to Redis was lost");
+        }
+    }
+
+    /// Ends the connection. Every later call is [`ErrorKind::Closed`].
+    pub(crate) fn close(&self) {
+        let mut state = self.write();
+        state.closed = true;
+        state.current = None;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the connection there is, and throws away one whose server is silent or no longer to be believed.
+    async fn look(&self) {
+        let Ok(Some((generation, mut connection))) = self.current() else { return };
+        let believed = match timeout(self.timeout, connection.facts()).await {
+            Ok(Ok(nodes)) => nodes.iter().all(|(_, facts)| facts.check(self.declared).is_ok()),
+            // A cluster's client finds by itself what is left of the cluster.
+            _ => connection.is_cluster(),
+        };
+        if !believed {
+            self.discard(generation);
+        }
+    }
+}
+
+/// Ends when nobody else holds the link, or it was closed.
+async fn watch(link: Weak<Link>) {
+    loop {
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        match link.upgrade() {
+            Some(link) if !link.read().closed => link.look().await,
+            _ => return,
+        }
+    }
+}
+
+fn read<T: FromRedisValue>(answer: Value) -> RedisResult<T> {
+    Ok(redis::from_redis_value(answer)?)
+}
+
+async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout_at(deadline.into(), work).await.map_err(|_| out_of_time())
+}
+
+impl Failure {
+    fn of(error: &Error) -> Self {
+        // Nothing of a connection attempt reaches the data.
+        let retry = match error.retry() {
+            Retry::IfIdempotent => Retry::Safe,
+            retry => retry,
+        };
+        Self { kind: error.kind(), retry, message: error.message().unwrap_or_default().to_owned() }
+    }
+
+    fn again(&self) -> Error {
+        let message = format!("{} (a moment ago; tried again soon)", self.message);
+        Error::new(self.kind, "").with_retry(self.retry).with_message(message)
+    }
+}
+
+impl fmt::Debug for Link {
+    /// The rest has passwords in it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.read();
+        let mut debug = formatter.debug_struct("Link");
+        debug.field("connected", &state.current.is_some()).field("closed", &state.closed);
+        debug.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,50 @@
+//! Removing everything of one namespace.
+
+use redis::Value;
+use syntrix_storage_core::Result;
+use syntrix_storage_core::backend::OpenContext;
+
+use crate::address::{Node, Target};
+use crate::connect::Link;
+use crate::keys::Keys;
+use crate::route::{Request, Route};
+use crate::settings::Settings;
+use crate::store::no_namespace;
+
+/// Keys looked at in one step.
+const STEP: usize = 1000;
+
+/// Removes the keys of `context`'s namespace from every primary.
+pub(crate) async fn remove(
+    settings: &Settings,
+    target: &Target,
+    context: &OpenContext,
+) -> Result<()> {
+    let namespace = context.namespace.as_deref().ok_or_else(no_namespace)?;
+    let link = Link::new(Route::new(settings, target, &context.data_dir)?, settings);
+    let pattern = Keys::new(&settings.prefix, Some(namespace)).pattern();
+    let mut removed = Ok(());
+    for (node, _) in link.facts().await? {
+        removed = removed.and(remove_from(&link, &node, &pattern).await);
+    }
+    link.close();
+    removed
+}
+
+async fn remove_from(link: &Link, node: &Node, pattern: &str) -> Result<()> {
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);
+        let found: (u64, Vec<Vec<u8>>) = link.ask(Request::To(node, &scan), None).await?;
+        for key in found.1 {
+            let mut unlink = redis::cmd("UNLINK");
+            unlink.arg(key);
+            link.command::<Value>(&unlink, None).await?;
+        }
+        cursor = found.0;
+        if cursor == 0 {
+            return Ok(());
+        }
+    }
+}

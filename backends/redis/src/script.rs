@@ -1,0 +1,216 @@
+//! The scripts: what has to happen in one step happens in the server.
+
+use redis::{Cmd, Script};
+use syntrix_storage_core::TokenId;
+use syntrix_storage_core::backend::RevocationRequest;
+
+use crate::keys::TokenKeys;
+
+/// Stores what `RevocationRequest::join` or `insert` says, at the server's time. The tests hold it against these two.
+///
+/// `KEYS`: record, mark. `ARGV`: what to do, then the request; a text begins with `+`, and `-` is none. Answers the
+/// time, the mark, the outcome, and the record if it was there and stays.
+///
+/// `nonce` is the request's own: when the answer to an insertion was lost and it is sent again, it finds that it was
+/// itself the first.
+const CHANGE: &str = r"
+local function decode(text)
+  local parts = {string.match(text,
+    '^1 (%d+) ([01]) (%d+) (%d+) (%x+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+)\n()')}
+  if #parts ~= 10 then return nil end
+  local record = {revoked = tonumber(parts[1]), immediate = parts[2], expires = tonumber(parts[3]),
+    keep = tonumber(parts[4]), nonce = parts[5], texts = {}}
+  local from = parts[10]
+  for at = 1, 4 do
+    local length = tonumber(parts[5 + at])
+    if length < 0 then
+      record.texts[at] = '-'
+    else
+      record.texts[at] = '+' .. string.sub(text, from, from + length - 1)
+      from = from + length
+    end
+  end
+  if from ~= #text + 1 then return nil end
+  return record
+end
+
+local function encode(record)
+  local lengths, body = {}, ''
+  for at = 1, 4 do
+    local text = record.texts[at]
+    if text == '-' then
+      lengths[at] = -1
+    else
+      lengths[at] = #text - 1
+      body = body .. string.sub(text, 2)
+    end
+  end
+  return string.format('1 %.0f %s %.0f %.0f %s %d %d %d %d\n', record.revoked, record.immediate,
+    record.expires, record.keep, record.nonce, unpack(lengths)) .. body
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local canary = redis.call('GET', KEYS[2])
+local text = redis.call('GET', KEYS[1])
+local current = nil
+if text then
+  current = decode(text)
+  if not current then return redis.error_reply('DAMAGED a stored record cannot be read') end
+  if current.keep <= now then current = nil end
+end
+
+local request = {revoked = now, immediate = ARGV[2], expires = tonumber(ARGV[3]),
+  keep = tonumber(ARGV[4]), nonce = ARGV[5], texts = {ARGV[6], ARGV[7], ARGV[8], ARGV[9]}}
+local function put(record)
+  redis.call('SET', KEYS[1], encode(record), 'PXAT', string.format('%.0f', record.keep))
+end
+
+local outcome = 'unchanged'
+if not current then
+  if request.keep > now then
+    put(request)
+    outcome = 'inserted'
+  else
+    outcome = 'expired'
+  end
+elseif current.nonce == request.nonce then
+  outcome = 'inserted'
+elseif ARGV[1] == 'insert' then
+  outcome = 'present'
+else
+  local joined = {revoked = math.min(current.revoked, now), immediate = current.immediate,
+    expires = math.max(current.expires, request.expires),
+    keep = math.max(current.keep, request.keep), nonce = current.nonce, texts = {}}
+  if request.immediate == '1' then joined.immediate = '1' end
+  for at = 1, 4 do
+    joined.texts[at] = current.texts[at]
+    if joined.texts[at] == '-' then joined.texts[at] = request.texts[at] end
+  end
+  if encode(joined) ~= text then
+    put(joined)
+    outcome = 'tightened'
+  end
+end
+return {string.format('%.0f', now), canary, outcome, outcome == 'present' and text or false}
+";
+
+/// Reads the mark and records of one bucket together with the time. `KEYS`: mark, records. A key of a wrong type is an
+/// error, not one that is not there.
+///
+/// For a cluster, where two commands of which one has no key would not reach the same node.
+const READ: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local records = {}
+for at = 2, #KEYS do records[at - 1] = redis.call('GET', KEYS[at]) end
+return {string.format('%.0f', now), redis.call('GET', KEYS[1]), records}
+";
+
+/// A script and its digest, by which the server knows it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    text: &'static str,
+    digest: String,
+}
+
+impl Source {
+    fn new(text: &'static str) -> Self {
+        Self { text, digest: Script::new(text).get_hash().to_owned() }
+    }
+}
+
+/// The scripts of the backend.
+#[derive(Debug)]
+pub(crate) struct Scripts {
+    change: Source,
+    read: Source,
+}
+
+/// One call of a script.
+#[derive(Debug)]
+pub(crate) struct Invocation<'a> {
+    source: &'a Source,
+    keys: Vec<&'a str>,
+    arguments: Vec<Vec<u8>>,
+}
+
+/// What a change is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// Grow stricter.
+    Join,
+    /// Be the first, or nothing.
+    Insert,
+}
+
+impl Scripts {
+    pub(crate) fn new() -> Self {
+        Self { change: Source::new(CHANGE), read: Source::new(READ) }
+    }
+
+    /// The change of one record.
+    pub(crate) fn change<'a>(
+        &'a self,
+        change: Change,
+        keys: &'a TokenKeys,
+        request: &RevocationRequest,
+    ) -> Invocation<'a> {
+        let mode = match change {
+            Change::Join => "join",
+            Change::Insert => "insert",
+        };
+        let number = |time: syntrix_storage_core::Timestamp| time.as_milliseconds().to_string();
+        let plain = [
+            mode.to_owned(),
+            u8::from(request.immediate).to_string(),
+            number(request.expires_at),
+            number(request.keep_until),
+            format!("{:016x}", fastrand::u64(..)),
+        ];
+        let texts = [
+            request.reason.as_deref(),
+            request.subject.as_deref(),
+            request.family.as_deref(),
+            request.successor.as_ref().map(TokenId::as_str),
+        ];
+        let arguments = plain.into_iter().map(String::into_bytes).chain(texts.map(optional));
+        Invocation {
+            source: &self.change,
+            keys: vec![&keys.record, &keys.canary],
+            arguments: arguments.collect(),
+        }
+    }
+
+    /// The reading of a bucket: mark first.
+    pub(crate) fn read<'a>(&'a self, keys: Vec<&'a str>) -> Invocation<'a> {
+        Invocation { source: &self.read, keys, arguments: Vec::new() }
+    }
+}
+
+fn optional(text: Option<&str>) -> Vec<u8> {
+    text.map_or_else(|| b"-".to_vec(), |text| [b"+", text.as_bytes()].concat())
+}
+
+impl Invocation<'_> {
+    /// By the digest: the usual way.
+    pub(crate) fn by_digest(&self) -> Cmd {
+        self.command("EVALSHA", &self.source.digest)
+    }
+
+    /// With the text, which makes the server know the digest from then on.
+    pub(crate) fn by_text(&self) -> Cmd {
+        self.command("EVAL", self.source.text)
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len());
+        self.keys.iter().for_each(|key| _ = command.arg(*key));
+        self.arguments.iter().for_each(|argument| _ = command.arg(&argument[..]));
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests;

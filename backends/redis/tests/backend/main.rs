@@ -1,0 +1,15 @@
+//! The backend against real servers: most tests start their own, since they kill, empty or misconfigure it.
+
+mod cluster;
+mod common;
+mod lifetime;
+mod losses;
+mod network;
+mod opening;
+mod proxy;
+mod revoking;
+mod rights;
+mod secrets;
+mod sentinel;
+mod server;
+mod tls;

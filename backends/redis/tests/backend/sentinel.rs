@@ -1,0 +1,76 @@
+//! A primary, its replica and a sentinel: a failover under an open store.
+
+use std::time::{Duration, Instant};
+
+use crate::common::Fixture;
+use crate::server::{SAFE, Server};
+
+struct Watched {
+    primary: Server,
+    replica: Server,
+    sentinel: Server,
+}
+
+fn watched() -> Watched {
+    let primary = Server::safe();
+    let follow = format!("replicaof 127.0.0.1 {}", primary.port());
+    let replica = Server::with(&[SAFE, &[&follow]].concat());
+    let monitor = format!("sentinel monitor main 127.0.0.1 {} 1", primary.port());
+    let sentinel = Server::sentinel(&[
+        &monitor,
+        "sentinel down-after-milliseconds main 500",
+        "sentinel failover-timeout main 5000",
+    ]);
+    let watched = Watched { primary, replica, sentinel };
+    until("the sentinel knows the replica", || {
+        let known: Vec<Vec<String>> = watched.sentinel.command(&["SENTINEL", "REPLICAS", "main"]);
+        let info: String = watched.replica.command(&["INFO", "replication"]);
+        known.len() == 1 && info.contains("master_link_status:up")
+    });
+    watched
+}
+
+fn until(what: &str, is: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while !is() {
+        assert!(Instant::now() < deadline, "not yet: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[tokio::test]
+async fn the_primary_is_found_through_a_sentinel_and_followed_through_a_failover() {
+    let mut servers = watched();
+    let addr = servers.sentinel.addr();
+    let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
+    let store = Fixture::open(&settings).await.unwrap();
+    for number in 0..100 {
+        store.revoke(&number.to_string()).await.unwrap();
+    }
+    // Replication is asynchronous: what the replica has not got yet a failover would lose.
+    until("the replica has everything", || servers.replica.command::<u32>(&["DBSIZE"]) == 357);
+
+    servers.primary.kill();
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while let Err(error) = store.find("7").await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let role: Vec<redis::Value> = servers.replica.command(&["ROLE"]);
+    assert_eq!(role[0], redis::Value::BulkString(b"master".to_vec()));
+    for number in 0..100 {
+        assert!(store.find(&number.to_string()).await.unwrap().is_some(), "{number}");
+    }
+    store.revoke("after").await.unwrap();
+    assert!(store.find("after").await.unwrap().is_some());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_name_that_no_sentinel_knows_is_told() {
+    let servers = watched();
+    let addr = servers.sentinel.addr();
+    let error =
+        Fixture::open(&[("addr", &addr), ("sentinel.master", "other")]).await.err().unwrap();
+    assert!(error.to_string().contains("sentinels name no primary"), "{error}");
+}
