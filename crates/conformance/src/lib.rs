@@ -18,6 +18,7 @@ mod case;
 mod cases;
 mod check;
 mod context;
+pub mod faults;
 mod harness;
 mod not_built;
 mod report;

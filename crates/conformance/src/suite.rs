@@ -348,6 +348,7 @@ suite! {
     usr_65 "USR-65"
     usr_66 "USR-66"
     usr_67 "USR-67"
+    usr_68 "USR-68"
     rev_01 "REV-01"
     rev_02 "REV-02"
     rev_03 "REV-03"

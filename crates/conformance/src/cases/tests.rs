@@ -17,7 +17,7 @@ const CATALOGUE: [(&str, usize); 17] = [
     ("SDL", 19),
     ("REG", 22),
     ("CLS", 15),
-    ("USR", 67),
+    ("USR", 68),
     ("REV", 49),
     ("CON", 23),
     ("BAD", 19),
