@@ -11,8 +11,11 @@ pub const PASSWORD_HASH: &str =
 /// A token's id.
 pub const TOKEN_ID: &str = concat!("canary-to", "ken-e81b55d0");
 
+/// The value that tests of configurations write where a secret belongs.
+pub const SETTING: &str = concat!("hun", "ter2");
+
 /// What must be in no output.
-pub const ALL: [&str; 3] = [PASSWORD, HASH_SECRET, TOKEN_ID];
+pub const ALL: [&str; 4] = [PASSWORD, HASH_SECRET, TOKEN_ID, SETTING];
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod logs;
+
 use std::sync::Arc;
 
 use syntrix_storage::conformance::Harness;
@@ -28,6 +30,7 @@ async fn sqlite() -> Arc<dyn Harness> {
 }
 
 async fn agree(subject: Arc<dyn Harness>, cases: u64) {
+    logs::keep();
     let options = Options::from_environment(cases);
     match model::run(subject, memory().await, &options).await {
         Ok(summary) => println!("{} cases, {} steps agree", summary.cases, summary.steps),

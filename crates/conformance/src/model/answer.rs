@@ -1,8 +1,8 @@
 //! Answers as text: everything that is promised to be the same everywhere, and nothing else.
 
 use syntrix_storage_core::{
-    Document, Error, Event, LoginAttempt, LoginStats, LoginSuccess, Result, RevocationStatus,
-    RotationOutcome, Timestamp, TokenId, User,
+    Document, Error, Event, LoginAttempt, LoginStats, LoginSuccess, PurgeReport, Result,
+    RevocationStatus, RotationOutcome, Timestamp, TokenId, User,
 };
 
 use super::users::HASHES;
@@ -52,6 +52,24 @@ pub(super) fn error_text(error: &Error) -> String {
         text += &format!(" {name}={value}");
     }
     text
+}
+
+/// Batches until nothing is left: which records go first is not promised, how many is.
+pub(super) async fn batches<F>(purge: impl Fn() -> F) -> String
+where
+    F: Future<Output = Result<PurgeReport>>,
+{
+    /// No script has more records.
+    const BATCHES_MAX: usize = 100;
+    let mut counts = Vec::new();
+    for _ in 0..BATCHES_MAX {
+        match purge().await {
+            Ok(report) if report.purged == 0 => break,
+            Ok(report) => counts.push(report.purged.to_string()),
+            Err(error) => return error_text(&error),
+        }
+    }
+    format!("purged {}", counts.join(" "))
 }
 
 pub(super) fn document(document: &Document, times: Times) -> CaseResult<String> {
@@ -148,7 +166,9 @@ pub(super) fn status(status: RevocationStatus, times: Times) -> String {
     }
 }
 
-/// Ids of a script are made up and may be shown.
+/// The name that the script gives it.
 fn token(token: Option<TokenId>) -> String {
-    token.map_or_else(|| "none".to_owned(), |token| token.as_str().to_owned())
+    let name =
+        |token: TokenId| token.as_str().replace(crate::canary::TOKEN_ID, "").trim().to_owned();
+    token.map_or_else(|| "none".to_owned(), name)
 }

@@ -57,9 +57,9 @@ pub(super) async fn run(side: &mut Side, step: &Step) -> CaseResult<String> {
         Step::Query { .. } => query(&documents, handle.admin()?, step, times).await,
         Step::Purge { limit } => {
             // History goes, too: who has not read it by then may find it gone.
-            let events = drain(side).await?;
-            let purged = handle.admin()?.purge_expired(*limit).await;
-            answer::of(purged, |report| Ok(format!("{report:?} {events}")))
+            let (events, admin) = (drain(side).await?, handle.admin()?);
+            let batches = answer::batches(|| admin.purge_expired(*limit)).await;
+            Ok(format!("{batches} {events}"))
         }
         Step::Drain => drain(side).await,
         Step::Resume => resume(side, &documents).await,

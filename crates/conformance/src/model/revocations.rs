@@ -16,8 +16,7 @@ pub(super) async fn run(side: &mut Side, step: &Step) -> CaseResult<String> {
     let (store, times) = (handle.revocations()?, side.times(StoreKind::Revocations));
     match step {
         Step::Revoke { token, expires_s, immediate, reason } => {
-            let (token, expires_at) =
-                (TokenId::parse(token)?, side.at(StoreKind::Revocations, *expires_s));
+            let (token, expires_at) = (id(token)?, side.at(StoreKind::Revocations, *expires_s));
             let mut options = RevocationOptions::default();
             options.reason.clone_from(reason);
             let revoked = match immediate {
@@ -27,9 +26,8 @@ pub(super) async fn run(side: &mut Side, step: &Step) -> CaseResult<String> {
             answer::of(revoked, |outcome| Ok(format!("{outcome:?}")))
         }
         Step::Rotate { token, expires_s, grace_ms, successor } => {
-            let (token, expires_at) =
-                (TokenId::parse(token)?, side.at(StoreKind::Revocations, *expires_s));
-            let (grace, successor) = (Duration::from_millis(*grace_ms), TokenId::parse(successor)?);
+            let (token, expires_at) = (id(token)?, side.at(StoreKind::Revocations, *expires_s));
+            let (grace, successor) = (Duration::from_millis(*grace_ms), id(successor)?);
             let (next, options) = (Some(successor), Default::default());
             let rotated = store.revoke_if_not_revoked(&token, expires_at, grace, next, options);
             answer::of(rotated.await, |outcome| Ok(answer::rotation(outcome, times)))
@@ -38,11 +36,16 @@ pub(super) async fn run(side: &mut Side, step: &Step) -> CaseResult<String> {
             check(&store, tokens, Duration::from_millis(*grace_ms), times).await
         }
         Step::PurgeTokens { limit } => {
-            let purged = handle.store_admin(StoreKind::Revocations)?.purge_expired(*limit).await;
-            answer::of(purged, |report| Ok(format!("{report:?}")))
+            let admin = handle.store_admin(StoreKind::Revocations)?;
+            Ok(answer::batches(|| admin.purge_expired(*limit)).await)
         }
         other => Err(Failure::new(format_args!("`{other}` is not about tokens"))),
     }
+}
+
+/// Of a name in a script: ids begin with what can be looked for where no id belongs. Scripts and answers show the name alone.
+fn id(name: &str) -> Result<TokenId> {
+    TokenId::parse(&format!("{} {name}", crate::canary::TOKEN_ID))
 }
 
 async fn check(
@@ -51,7 +54,7 @@ async fn check(
     grace: Duration,
     times: Times,
 ) -> CaseResult<String> {
-    let tokens = names.iter().map(|name| TokenId::parse(name)).collect::<Result<Vec<_>>>()?;
+    let tokens = names.iter().map(|name| id(name)).collect::<Result<Vec<_>>>()?;
     let mut lines = Vec::new();
     for token in &tokens {
         let status = store.revocation_status(token, grace, Default::default()).await;

@@ -109,7 +109,7 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "is_false")]
         deleted: bool,
     },
-    /// As `drain`, then expired tombstones and history are removed.
+    /// As `drain`, then expired tombstones and history are removed, in batches.
     Purge { limit: usize },
     /// The events of all writes so far are read.
     Drain,
@@ -177,7 +177,7 @@ pub enum Step {
     Rotate { token: String, expires_s: i64, grace_ms: u64, successor: String },
     /// Tokens are checked, each alone and all in one call.
     Check { tokens: Vec<String>, grace_ms: u64 },
-    /// Expired revocations are removed.
+    /// Expired revocations are removed, in batches.
     PurgeTokens { limit: usize },
     /// Time passes, where a test can move it.
     Advance { ms: u64 },

@@ -4,6 +4,8 @@
 
 mod closing;
 mod documents;
+#[path = "../logs/mod.rs"]
+mod logs;
 mod revocations;
 mod stores;
 mod users;

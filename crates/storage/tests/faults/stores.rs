@@ -9,6 +9,8 @@ use syntrix_storage::{Location, SettingsNode, SettingsValue};
 use syntrix_storage_engine::{DocumentEngine, EngineOptions, RevocationEngine, UserEngine};
 use tempfile::TempDir;
 
+use crate::logs;
+
 /// Short, so that a test of a close which has to wait does not wait long.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 /// Far beyond what any of these calls may take.
@@ -28,6 +30,7 @@ impl Stores {
     }
 
     async fn open(factory: Box<dyn BackendFactory>, fast_paths: bool) -> Self {
+        logs::keep();
         let folder = tempfile::tempdir().unwrap();
         let faults = Faults::seeded(7);
         let backend = backend(factory, faults.clone(), &folder).await;

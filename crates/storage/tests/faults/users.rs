@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use syntrix_storage::backend::StoreKind;
+use syntrix_storage::conformance::canary;
 use syntrix_storage::conformance::faults::{Fault, FaultRule, Method};
 use syntrix_storage::{
     ErrorKind, LoginAttempt, LoginPolicy, LoginSuccess, NewUser, Result, Retry, Secret, User,
@@ -21,7 +22,7 @@ fn policy() -> LoginPolicy {
 }
 
 async fn create(stores: &Stores, name: &str) -> Result<User> {
-    let user = NewUser::new(name, Secret::new("$hash"), "argon2id");
+    let user = NewUser::new(name, Secret::new(canary::PASSWORD_HASH), "argon2id");
     stores.users.create_user(user, Default::default()).await
 }
 
