@@ -119,6 +119,26 @@ fn the_guide_lists_every_defect_with_its_case() {
     }
 }
 
+/// Guards against a table that promises cases nobody has.
+#[test]
+fn every_case_that_the_documentation_names_is_there() {
+    let text = include_str!("../../../../docs/conformance.md");
+    let words =
+        text.split(|character: char| !character.is_ascii_alphanumeric() && character != '-');
+    let named: Vec<_> = words.filter(|word| is_case_id(word)).collect();
+    assert!(named.len() > 40, "hardly any case is named");
+    for id in named {
+        assert!(cases().into_iter().any(|case| case.id == id), "there is no case {id}");
+    }
+}
+
+/// Three letters, a dash and two digits.
+fn is_case_id(word: &str) -> bool {
+    word.split_once('-').is_some_and(|(group, number)| {
+        group.parse::<Group>().is_ok() && number.len() == 2 && number.parse::<u8>().is_ok()
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_fails_its_case_alone_and_its_namespace_is_removed() {
     let harness = Arc::new(Broken::new(Defect::Panics).await);

@@ -136,3 +136,49 @@ async fn a_feed_that_is_damaged_ends_the_stream_with_its_error() {
     })
     .await;
 }
+
+/// Wake-ups that never come, or only as errors, delay an event by the next look and lose nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_wake_ups_lose_no_event() {
+    for fault in [Fault::Hang, Fault::HangAfter, Fault::FailBefore, Fault::FailAfter] {
+        everywhere(async |stores| {
+            stores.fail(FaultRule::new(fault).at(Method::WaitForChange));
+            let mut stream = watch(&stores, WatchStart::Now).await;
+            let path = path(0);
+            stores.documents.create(&path, json!({}), Default::default()).await.unwrap();
+            let created = events(&mut stream, 1).await.remove(0);
+            assert_eq!(created.document.path(), &path);
+            stores.documents.delete(&path, Default::default()).await.unwrap();
+            assert!(events(&mut stream, 1).await[0].document.is_deleted());
+        })
+        .await;
+    }
+}
+
+/// A feed that does not answer is no sign of life; what happened meanwhile comes in order when it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_feed_gives_no_bookmarks_and_then_everything() {
+    /// The last answer counts for 3 s.
+    const SILENCE: Duration = Duration::from_millis(4500);
+    everywhere(async |stores| {
+        let mut stream = watch(&stores, WatchStart::Now).await;
+        expect_no_more(&mut stream).await;
+        stores.fail(FaultRule::new(Fault::Delay(SILENCE)).at(Method::Feed).times(1));
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        write_all(&stores).await;
+        let frozen = std::time::Instant::now();
+        let mut signs = Vec::new();
+        let first = loop {
+            match in_time(stream.next()).await.unwrap().unwrap().into_event() {
+                Some(event) => break event,
+                None => signs.push(frozen.elapsed()),
+            }
+        };
+        let late = signs.iter().filter(|at| **at > Duration::from_millis(3100)).count();
+        assert_eq!(late, 0, "signs of life of a feed that is silent: {signs:?}");
+        let mut all = vec![first];
+        all.extend(events(&mut stream, DOCUMENTS * VERSIONS as usize - 1).await);
+        expect_all_once(&all);
+    })
+    .await;
+}
