@@ -144,9 +144,12 @@ impl Echoes {
 /// What a test runner still has to say behind its summary.
 fn is_verdict(line: &str) -> bool {
     let unpainted = line.trim_start();
-    ["FAIL", "SIG", "TIMEOUT", "ABORT", "error"].iter().any(|word| {
-        unpainted.starts_with(word) || (unpainted.starts_with('\u{1b}') && unpainted.contains(word))
-    })
+    let painted = unpainted.starts_with('\u{1b}');
+    let failed = ["FAIL", "SIG", "TIMEOUT", "ABORT"]
+        .iter()
+        .any(|word| unpainted.starts_with(word) || (painted && unpainted.contains(word)));
+    // What a test has printed is indented.
+    failed || line.starts_with("error") || (line.starts_with('\u{1b}') && line.contains("error"))
 }
 
 #[cfg(unix)]
@@ -197,6 +200,7 @@ mod tests {
             ("     Summary [   0.010s] 2 tests run: 1 passed, 1 failed\n", true),
             ("        PASS [   0.010s] (1/2) a b\n", false),
             ("    what the test has printed\n", false),
+            ("    error of what the test tried\n", false),
             ("        FAIL [   0.010s] (2/2) a c\n", true),
             ("error: test run failed\n", true),
         ];

@@ -187,13 +187,12 @@ pub enum Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match serde_json::to_value(self).map_err(|_| fmt::Error)? {
-            Value::String(name) => formatter.write_str(&name),
-            Value::Object(members) => match members.into_iter().next() {
-                Some((name, arguments)) => write!(formatter, "{name} {arguments}"),
-                None => Err(fmt::Error),
-            },
-            _ => Err(fmt::Error),
+        // As text and not as a value, which would sort the arguments: the path is to come first.
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        let named = json.strip_prefix("{\"").and_then(|rest| rest.strip_suffix('}'));
+        match named.and_then(|named| named.split_once("\":")) {
+            Some((name, arguments)) => write!(formatter, "{name} {arguments}"),
+            None => formatter.write_str(json.trim_matches('"')),
         }
     }
 }

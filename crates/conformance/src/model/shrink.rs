@@ -187,7 +187,7 @@ mod tests {
         let step =
             parse(r#"delete {"path":"a/b","version":"current","conditions":[["n","==",1]]}"#);
         let lines: Vec<_> = simpler(&step).iter().map(Step::to_string).collect();
-        let without_version = r#"delete {"conditions":[["n","==",1]],"path":"a/b"}"#;
+        let without_version = r#"delete {"path":"a/b","conditions":[["n","==",1]]}"#;
         assert_eq!(lines, [r#"delete {"path":"a/b","version":"current"}"#, without_version]);
     }
 
