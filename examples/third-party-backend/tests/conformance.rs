@@ -25,7 +25,7 @@ conformance::conformance_suite!(harness().await);
 #[tokio::test(flavor = "multi_thread")]
 async fn redb_answers_as_memory_does() {
     let memory = StorageHarness::open(StorageConfig::memory()).await.unwrap();
-    let run =
-        model::run(Arc::new(harness().await), Arc::new(memory), &Options::from_environment(40));
-    run.await.unwrap_or_else(|disagreement| panic!("{disagreement}"));
+    let (mine, memory) = (Arc::new(harness().await), Arc::new(memory));
+    let run = model::run(mine, memory, &Options::from_environment(40)).await;
+    run.unwrap_or_else(|disagreement| panic!("{disagreement}"));
 }
