@@ -3,6 +3,7 @@
 //! `test` is the gate: what it accepts may be merged. The other commands are parts
 //! of it that one wants to run alone, longer, or with other numbers.
 
+mod canary;
 mod dependencies;
 mod failure;
 mod gate;
@@ -87,6 +88,10 @@ fn run(command: Command) -> Result<bool> {
 }
 
 fn test(options: &gate::Options, program: &Path) -> Result<bool> {
-    let outcome = gate::run(&Workspace::locate()?, options, program)?;
-    Ok(outcome.conclude())
+    let workspace = Workspace::locate()?;
+    canary::record(&workspace.target)?;
+    let outcome = gate::run(&workspace, options, program);
+    // Also of a run that was given up: what it printed is printed.
+    let clean = canary::search()?;
+    Ok(outcome?.conclude() && clean)
 }

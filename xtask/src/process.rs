@@ -3,6 +3,7 @@
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use crate::canary::Output;
 use crate::failure::{Context, Failure, Result};
 
 /// The cargo that runs us, so that every step uses the same toolchain.
@@ -16,8 +17,11 @@ pub(crate) fn cargo() -> Command {
 ///
 /// When it cannot be started or does not succeed; the text is the command line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = start(command)?.wait().context(|| format!("waiting for `{}`", line(command)))?;
-    judge(command, status)
+    let (mut child, output) = start(command)?;
+    let ended = child.wait().context(|| format!("waiting for `{}`", line(command)));
+    let judged = ended.and_then(|status| judge(command, status));
+    output.end(judged.is_ok());
+    judged
 }
 
 /// As [`run`], but a program that is not done after `limit` is killed: a hang is a failure, not a wait without end.
@@ -26,19 +30,25 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// As [`run`], and when the time is up.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
-    let mut child = start(command)?;
-    match wait_until(&mut child, Instant::now() + limit)? {
+    let (mut child, output) = start(command)?;
+    let judged = match wait_until(&mut child, Instant::now() + limit)? {
         Some(status) => judge(command, status),
         None => {
             let text = format!("`{}` was not done after {} s", line(command), limit.as_secs());
             Err(Failure::new(text))
         }
-    }
+    };
+    output.end(judged.is_ok());
+    judged
 }
 
-fn start(command: &mut Command) -> Result<Child> {
+/// Starts a program; what it prints is shown and, in the gate, kept as well.
+fn start(command: &mut Command) -> Result<(Child, Output)> {
+    let output = Output::of(command);
     let started = command.spawn();
-    started.context(|| format!("`{}` could not be started", line(command)))
+    let mut child = started.context(|| format!("`{}` could not be started", line(command)))?;
+    let output = output.follow(&mut child)?;
+    Ok((child, output))
 }
 
 /// The status of `child`, or `None` if it had to be killed at `deadline`.

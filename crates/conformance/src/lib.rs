@@ -14,11 +14,14 @@
 //!
 //! [`vectors::run`] gives the same treatment to a file of test vectors.
 
+pub mod canary;
 mod case;
 mod cases;
 mod check;
 mod context;
+pub mod faults;
 mod harness;
+pub mod model;
 mod not_built;
 mod report;
 mod runner;

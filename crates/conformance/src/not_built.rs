@@ -21,7 +21,8 @@ const NO_INCREMENTS: &str = "patches have no increments: PAT-30 counts with a ve
 const NO_LENIENT_MODE: &str = "the index rule has no lenient mode: a missing index is an error";
 const NO_TRANSACTIONS: &str = "there are no transactions over several documents";
 const NO_TTL: &str = "documents have no time to live";
-const NO_FAULTS: &str = "a harness cannot pause a backend, cut its connection or make it fail";
+const NO_FAULTS: &str =
+    "a harness cannot make a backend fail: tests with a fault wrapper around it do";
 const NO_CONNECTION_COUNT: &str = "a harness cannot count a server's connections";
 const ENGINE_OBSERVED: &str =
     "spans and metrics are those of the engine, whose own tests read them";

@@ -1,5 +1,6 @@
 //! Runs cases: each on a store of its own, in its own task, in bounded time.
 
+use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -176,7 +177,14 @@ where
 }
 
 fn panic_text(error: tokio::task::JoinError) -> String {
-    let Ok(payload) = error.try_into_panic() else { return "the task was cancelled".into() };
+    match error.try_into_panic() {
+        Ok(payload) => payload_text(&*payload),
+        Err(_) => "the task was cancelled".into(),
+    }
+}
+
+/// What a panic said.
+pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
 }

@@ -22,7 +22,7 @@ pub struct LoginStats {
     pub failed_attempts: u32,
     /// Locked until then; `None` is not locked.
     pub lockout_until: Option<Timestamp>,
-    /// How many lockouts so far.
+    /// How many lockouts since the last success: the more, the longer the next one.
     pub lockout_count: u32,
 }
 

@@ -169,9 +169,10 @@ pub struct UserPatch {
     pub roles: Option<BTreeSet<String>>,
     /// All administered databases.
     pub db_admin: Option<BTreeSet<String>>,
-    /// Disables or enables the account; disabling raises the token epoch in the same write.
+    /// Disables or enables the account. Every write that sets it to true raises the token epoch, also of an account that is
+    /// disabled already: `disabled_at` stays then, and so does the reason unless another one is given.
     pub disabled: Option<bool>,
-    /// Why it is disabled.
+    /// Why it is disabled; refused for an account that is not.
     pub disabled_reason: Option<String>,
     /// The whole profile.
     pub profile: Option<Map<String, Value>>,

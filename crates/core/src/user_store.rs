@@ -303,7 +303,7 @@ pub trait UserStore: Send + Sync + fmt::Debug {
         options: UserOptions,
     ) -> Result<LoginStats>;
 
-    /// Resets the count and the lock after a right password.
+    /// Resets the count, the lock and the number of locks after a right password, so that the next lock is a short one again.
     ///
     /// With the ticket of the window that locked the account, the lock goes. With an older one or none, a locked account
     /// stays locked, and the caller must deny the login: a stale success must not lift a lock.

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use syntrix_storage_core::backend::{Applied, CallContext, Write};
 use syntrix_storage_core::{
-    Body, BulkItem, Document, DocumentPath, Filter, Operation, Result, WriteResult, encode_data,
-    normalize_data,
+    Body, BulkItem, Document, DocumentPath, Error, ErrorKind, Filter, Operation, Result,
+    WriteResult, encode_data, normalize_data,
 };
 
 use crate::documents::{DocumentEngine, live};
@@ -80,20 +80,34 @@ impl DocumentEngine {
             .filter(|item| reads(item))
             .filter_map(|item| item.as_ref().ok().map(|item| item.path.clone()))
             .collect();
-        let context = CallContext::new(Operation::ReadStrong).with_deadline(context.deadline);
-        let mut found = match paths.is_empty() {
-            true => Ok(Vec::new()),
-            false => self.backend.get_many(&paths, &context).await,
-        }
-        .map(Vec::into_iter);
+        let mut found = self.read_all(&paths, context).await.into_iter();
         items
             .iter()
-            .map(|item| match (&mut found, reads(item)) {
-                (_, false) => Ok(None),
-                (Ok(found), true) => Ok(found.next().flatten()),
-                (Err(error), true) => Err(repeat(error)),
-            })
+            .map(|item| if reads(item) { found.next().unwrap_or(Ok(None)) } else { Ok(None) })
             .collect()
+    }
+
+    /// All at once; one by one if that meets a record that cannot be read, which is the business of its own item alone.
+    async fn read_all(
+        &self,
+        paths: &[DocumentPath],
+        context: &CallContext,
+    ) -> Vec<Result<Option<Document>>> {
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        let context = CallContext::new(Operation::ReadStrong).with_deadline(context.deadline);
+        match self.backend.get_many(paths, &context).await {
+            Ok(found) => found.into_iter().map(Ok).collect(),
+            Err(error) if error.kind() == ErrorKind::Internal => {
+                let mut found = Vec::with_capacity(paths.len());
+                for path in paths {
+                    found.push(self.backend.get(path, &context).await);
+                }
+                found
+            }
+            Err(error) => paths.iter().map(|_| Err(repeat(&error))).collect(),
+        }
     }
 
     fn needs_read(&self, item: &Prepared) -> bool {
@@ -174,8 +188,8 @@ fn runs_of_distinct_paths(items: Vec<Result<Prepared>>) -> Vec<Vec<Result<Prepar
 }
 
 /// The same failure for each item of a failed shared read.
-fn repeat(error: &syntrix_storage_core::Error) -> syntrix_storage_core::Error {
-    let copy = syntrix_storage_core::Error::new(error.kind(), "bulk").with_retry(error.retry());
+fn repeat(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), "bulk").with_retry(error.retry());
     match error.message() {
         Some(message) => copy.with_message(message.to_owned()),
         None => copy,

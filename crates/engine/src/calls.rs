@@ -17,6 +17,12 @@ const POINT_READS: [&str; 4] = ["get", "is_revoked", "get_user_by_id", "get_user
 /// goes on in another thread with cold caches, and a whole budget of 128 of them is over in half a millisecond.
 const POINT_READS_PER_UNIT: u32 = 8;
 
+/// How much longer than for calls `close` waits for the backend to let go: half a minute by default, enough for a last flush
+/// to a slow disk, and an end when the server behind it is gone.
+const LET_GO_FACTOR: u32 = 6;
+/// Even without patience for calls a backend has this long to let go.
+const LET_GO_MIN: Duration = Duration::from_secs(1);
+
 /// The way into one store.
 #[derive(Debug)]
 pub(crate) struct Calls {
@@ -56,16 +62,21 @@ impl Calls {
         if counts_against_budget(operation) {
             tokio::task::consume_budget().await;
         }
-        let result = match timeout {
-            None => work.await,
-            // What is done at once would be answered on some backends and not on others.
-            Some(limit) if limit.is_zero() => Err(Error::new(ErrorKind::Timeout, operation)
-                .with_message("the call had no time; nothing was done")
-                .with_retry(Retry::Safe)),
-            // Boxed: the future of every call would be twice the size for the sake of those with a deadline.
-            Some(limit) => Box::pin(tokio::time::timeout(limit, work))
-                .await
-                .unwrap_or_else(|_| Err(timed_out(operation, limit))),
+        let limited = async {
+            match timeout {
+                None => work.await,
+                // What is done at once would be answered on some backends and not on others.
+                Some(limit) if limit.is_zero() => Err(no_time(operation)),
+                // Boxed: the future of every call would be twice the size for the sake of those with a deadline.
+                Some(limit) => Box::pin(tokio::time::timeout(limit, work))
+                    .await
+                    .unwrap_or_else(|_| Err(timed_out(operation, limit))),
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            result = limited => result,
+            () = self.gate.expelled() => Err(cut_off(operation)),
         };
         result.map_err(|error| error.in_operation(operation))
     }
@@ -96,8 +107,12 @@ impl Calls {
             return Ok(());
         }
         self.gate.close();
-        self.gate.wait_until_empty(self.close_timeout).await;
-        let closed = let_go.await;
+        if !self.gate.wait_until_empty(self.close_timeout).await {
+            self.gate.expel();
+        }
+        let limit = self.close_timeout.saturating_mul(LET_GO_FACTOR).max(LET_GO_MIN);
+        let closed = tokio::time::timeout(limit, let_go).await;
+        let closed = closed.unwrap_or_else(|_| Err(not_let_go(limit)));
         // Who failed may try again.
         *done = closed.is_ok();
         closed.map_err(|error| error.in_operation("close"))
@@ -122,6 +137,24 @@ fn counts_against_budget(operation: &str) -> bool {
 /// When a call with this timeout must be over.
 pub(crate) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
+
+fn no_time(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Timeout, operation)
+        .with_message("the call had no time; nothing was done")
+        .with_retry(Retry::Safe)
+}
+
+fn cut_off(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, operation)
+        .with_message("the store was closed before the call ended; a write may have been applied")
+        .with_retry(Retry::IfIdempotent)
+}
+
+fn not_let_go(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, "close")
+        .with_message("the backend does not let go; it is left behind, or closed by another call")
+        .with_fact("timeout_ms", limit.as_millis())
 }
 
 fn timed_out(operation: &'static str, limit: Duration) -> Error {

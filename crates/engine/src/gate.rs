@@ -12,6 +12,8 @@ pub(crate) struct Gate {
     inside: AtomicUsize,
     left: Notify,
     closing: watch::Sender<bool>,
+    expelled: AtomicBool,
+    expelling: Notify,
 }
 
 impl Gate {
@@ -21,6 +23,8 @@ impl Gate {
             inside: AtomicUsize::new(0),
             left: Notify::new(),
             closing: watch::Sender::new(false),
+            expelled: AtomicBool::new(false),
+            expelling: Notify::new(),
         }
     }
 
@@ -46,6 +50,20 @@ impl Gate {
     /// Resolves for streams and workers when the gate closes.
     pub(crate) fn closing(&self) -> Closing {
         Closing(self.closing.subscribe())
+    }
+
+    /// Sends those away who are inside: `close` has waited for them long enough.
+    pub(crate) fn expel(&self) {
+        self.expelled.store(true, Ordering::SeqCst);
+        self.expelling.notify_waiters();
+    }
+
+    /// Resolves when `close` waits no longer for those inside.
+    pub(crate) async fn expelled(&self) {
+        let expelling = self.expelling.notified();
+        if !self.expelled.load(Ordering::SeqCst) {
+            expelling.await;
+        }
     }
 
     /// Waits until nobody is inside, at most `limit`; whether everybody left.

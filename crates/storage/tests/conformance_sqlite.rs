@@ -1,8 +1,15 @@
 //! Every case of the conformance suite on the SQLite backend, each on a file of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod logs;
+
 use syntrix_storage::conformance::conformance_suite;
 use syntrix_storage::{StorageConfig, StorageHarness};
 
-conformance_suite!(
+async fn harness() -> StorageHarness {
+    logs::keep();
     StorageHarness::open_in_fresh_folder(StorageConfig::embedded(".")).await.unwrap()
-);
+}
+
+conformance_suite!(harness().await);

@@ -1,4 +1,6 @@
-//! Random accounts, logins and revocations: the file answers what memory does.
+//! Random writes of accounts that no application makes: stale ones and tombstones. The file answers what memory does.
+//!
+//! What applications can do is in the model test of the public suite.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,67 +9,34 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
-use syntrix_storage_core::backend::{
-    Backend, BackendProvider, OpenContext, RevocationRequest, UserRecord, UserWrite,
-};
+use syntrix_storage_core::backend::{Backend, BackendProvider, OpenContext, UserRecord, UserWrite};
 use syntrix_storage_core::{
     ManualClock, Operation, Result, Timestamp, UserFilter, UserListPlan, UserPageRequest,
 };
 
 use crate::common::{START, context, node, provider};
-use crate::revocations::{request, token};
 use crate::users::{id, insert, key, record, shown};
 
 const IDS: [&str; 6] = ["a", "B", "b", "c-1", "c_1", "c1"];
 const NAMES: [&str; 6] = ["ada", "Ada", "ada2", "adz", "b@x", "grace"];
 const ROLES: [&str; 4] = ["r", "rr", "r.x", "admin"];
-const TOKENS: [&str; 4] = ["t", "T", "t ", "\u{1f600}"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Insert {
-        id: &'static str,
-        name: &'static str,
-        roles: Vec<&'static str>,
-        disabled: bool,
-    },
-    Replace {
-        id: &'static str,
-        behind: i64,
-        name: &'static str,
-        delete: bool,
-    },
-    Login {
-        id: &'static str,
-        behind: u64,
-        failed: u32,
-    },
+    Insert { id: &'static str, name: &'static str, roles: Vec<&'static str>, disabled: bool },
+    Replace { id: &'static str, behind: i64, name: &'static str, delete: bool },
+    Login { id: &'static str, behind: u64, failed: u32 },
     Get(&'static str),
     GetByName(&'static str),
-    List {
-        prefix: &'static str,
-        role: Option<&'static str>,
-        disabled: Option<bool>,
-        limit: u32,
-    },
-    Revoke {
-        token: &'static str,
-        insert: bool,
-        immediate: bool,
-        keep: i64,
-        reason: Option<&'static str>,
-    },
-    GetMany(Vec<&'static str>),
-    Purge(usize),
+    List { prefix: &'static str, role: Option<&'static str>, disabled: Option<bool>, limit: u32 },
     Advance(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (id, name, token) = (|| select(&IDS[..]), || select(&NAMES[..]), || select(&TOKENS[..]));
+    let (id, name) = (|| select(&IDS[..]), || select(&NAMES[..]));
     let roles = vec(select(&ROLES[..]), 0..3);
     let role = proptest::option::of(select(&ROLES[..]));
     let prefix = select(vec!["", "", "a", "AD", "ada", "adz", "b@", "z"]);
-    let reason = proptest::option::of(select(vec!["first", "second"]));
     prop_oneof![
         4 => (id(), name(), roles, any::<bool>())
             .prop_map(|(id, name, roles, disabled)| Step::Insert { id, name, roles, disabled }),
@@ -79,11 +48,6 @@ fn step() -> impl Strategy<Value = Step> {
         1 => name().prop_map(Step::GetByName),
         3 => (prefix, role, proptest::option::of(any::<bool>()), 1..4u32)
             .prop_map(|(prefix, role, disabled, limit)| Step::List { prefix, role, disabled, limit }),
-        6 => (token(), any::<bool>(), any::<bool>(), -5..60i64, reason).prop_map(
-            |(token, insert, immediate, keep, reason)| Step::Revoke { token, insert, immediate, keep, reason }
-        ),
-        2 => vec(token(), 0..6).prop_map(Step::GetMany),
-        1 => (0..3usize).prop_map(Step::Purge),
         3 => (1..20u64).prop_map(Step::Advance),
     ]
 }
@@ -126,32 +90,6 @@ impl Side {
                 return Ok(listed.join("\n"));
             }
         }
-    }
-
-    async fn revoke(&self, request: RevocationRequest, insert: bool) -> String {
-        let (revocations, call) = (self.0.revocations().expect("store"), context(Operation::Write));
-        match insert {
-            true => {
-                let answer = revocations.insert(request, &call).await.expect("insert");
-                format!("{:?} {}", answer.value, answer.now)
-            }
-            false => {
-                let answer = revocations.join(request, &call).await.expect("join");
-                format!("{:?} {}", answer.value, answer.now)
-            }
-        }
-    }
-
-    async fn revoked(&self, texts: &[&str]) -> String {
-        let (revocations, call) = (self.0.revocations().expect("store"), context(Operation::Read));
-        let tokens: Vec<_> = texts.iter().map(|text| token(text)).collect();
-        let many = revocations.get_many(&tokens, &call).await.expect("get");
-        let mut each = Vec::new();
-        for token in &tokens {
-            each.push(revocations.get(token, &call).await.expect("get").value);
-        }
-        assert_eq!(many.value, each);
-        format!("{each:?} {}", many.now)
     }
 
     /// What the step answers; `current` is the account that the step is about.
@@ -201,17 +139,6 @@ impl Side {
                 (filter.role, filter.disabled) = (role.map(str::to_owned), *disabled);
                 self.list(&filter, *limit).await.expect("list")
             }
-            Step::Revoke { token, insert, immediate, keep, reason } => {
-                let keep = now.as_milliseconds() - START + keep;
-                let reason = reason.map(str::to_owned);
-                let request =
-                    RevocationRequest { immediate: *immediate, reason, ..request(token, keep) };
-                self.revoke(request, *insert).await
-            }
-            Step::GetMany(texts) => self.revoked(texts).await,
-            Step::Purge(limit) => {
-                format!("{:?}", self.0.revocations().expect("store").purge(*limit).await)
-            }
             Step::Advance(_) => String::new(),
         }
     }
@@ -250,7 +177,6 @@ async fn compare(steps: &[Step]) {
         let [expected, found] = ids.map(|record| record.as_ref().map(shown));
         assert_eq!(found, expected);
     }
-    assert_eq!(file.revoked(&TOKENS).await, memory.revoked(&TOKENS).await);
     file.0.close().await.expect("close");
 }
 

@@ -70,6 +70,7 @@ impl Program {
 
 impl Finished {
     pub(crate) fn of(output: Output) -> Self {
+        keep(&output.stderr);
         Self {
             code: output.status.code().expect("ended by itself"),
             stdout: String::from_utf8(output.stdout).expect("text"),
@@ -86,6 +87,14 @@ impl Finished {
         let value: Value = serde_json::from_str(&self.stderr).expect(&self.stderr);
         value["error"].clone()
     }
+}
+
+/// Leaves what went to stderr where the gate searches it for credentials. Results, on stdout, may name a token.
+fn keep(text: &[u8]) {
+    let Some(folder) = std::env::var_os("SYNTRIX_STORAGE_TEST_LOGS") else { return };
+    let file = PathBuf::from(folder).join(format!("command-line-{}.log", std::process::id()));
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    file.expect("a log").write_all(text).expect("a log");
 }
 
 /// Lines `{"path","data"}` for `c/1`, `c/2`, ….

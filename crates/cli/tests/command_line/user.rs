@@ -1,14 +1,16 @@
 use serde_json::json;
+use syntrix_storage::conformance::canary;
 
 use crate::program::Program;
 
-const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$canaryhash";
+/// What must be in no output.
+const SECRET: &str = canary::HASH_SECRET;
 
 fn create(program: &Program, arguments: &[&str]) -> serde_json::Value {
     let arguments = [&["user", "create"], arguments].concat();
-    let created = program.run_with_input(&arguments, &format!("{HASH}\n"));
+    let created = program.run_with_input(&arguments, &format!("{}\n", canary::PASSWORD_HASH));
     assert_eq!(created.code, 0, "{}", created.stderr);
-    assert!(!created.stdout.contains("canaryhash") && !created.stderr.contains("canaryhash"));
+    assert!(!created.stdout.contains(SECRET) && !created.stderr.contains(SECRET));
     created.json_lines()[0].clone()
 }
 
@@ -51,7 +53,7 @@ fn an_account_is_created_found_changed_disabled_and_enabled() {
 fn a_new_hash_ends_the_sessions_unless_told_otherwise() {
     let program = Program::new();
     create(&program, &["ada"]);
-    let file = program.file("hash", "$2b$12$canaryhash");
+    let file = program.file("hash", &format!("$2b$12${SECRET}"));
     let set = &program.lines(&[
         "user",
         "set-password-hash",
@@ -63,7 +65,7 @@ fn a_new_hash_ends_the_sessions_unless_told_otherwise() {
     ])[0];
     assert_eq!((&set["passwordAlgorithm"], &set["tokenEpoch"]), (&json!("bcrypt"), &json!(1)));
     let arguments = ["user", "set-password-hash", "ada", "--keep-sessions"];
-    let kept = program.run_with_input(&arguments, HASH);
+    let kept = program.run_with_input(&arguments, canary::PASSWORD_HASH);
     assert_eq!(kept.json_lines()[0]["tokenEpoch"], 1);
 }
 
@@ -82,14 +84,15 @@ fn a_list_has_pages_and_no_hashes() {
     let disabled = program.lines(&["user", "list", "--disabled", "true"]);
     assert_eq!((disabled.len(), &disabled[0]["id"]), (1, &json!("id-bob")));
     let listed = program.run(&["user", "list"]);
-    assert!(!listed.stdout.contains("canaryhash") && !listed.stdout.contains("passwordHash"));
+    assert!(!listed.stdout.contains(SECRET) && !listed.stdout.contains("passwordHash"));
 }
 
 #[test]
 fn what_is_wrong_with_an_account_is_told_without_its_values() {
     let program = Program::new();
     create(&program, &["ada"]);
-    let twice = program.run_with_input(&["user", "create", "ADA", "--output", "json"], HASH);
+    let twice = program
+        .run_with_input(&["user", "create", "ADA", "--output", "json"], canary::PASSWORD_HASH);
     assert_eq!((twice.code, &twice.json_error()["kind"]), (1, &json!("already_exists")));
     assert_eq!(twice.json_error()["facts"]["field"], "username");
     let empty = program.run_with_input(&["user", "create", "bob", "--output", "json"], "\n");

@@ -22,7 +22,7 @@ mod qry;
 mod qry_arrays;
 mod qry_random;
 mod qry_whole;
-mod random;
+pub(crate) mod random;
 mod reg;
 mod res;
 mod res_history;

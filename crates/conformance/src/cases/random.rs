@@ -8,22 +8,25 @@ use super::steps::quoted;
 use crate::{CaseResult, Failure};
 
 /// Set to the seed of a failure, this makes the run repeat it.
-const SEED_VARIABLE: &str = "SYNTRIX_CONFORMANCE_SEED";
+pub(crate) const SEED_VARIABLE: &str = "SYNTRIX_CONFORMANCE_SEED";
 
 /// Keys of random data: few, so that paths meet, and some that are syntax elsewhere.
 const KEYS: [&str; 10] = ["a", "b", "c", "a.b", "$set", "", "0", "q\"r", "`", "é"];
 
 /// A source of random data that can be repeated.
-pub(super) struct Random {
+pub(crate) struct Random {
     seed: u64,
-    pub(super) rng: Rng,
+    pub(crate) rng: Rng,
 }
 
 impl Random {
     /// Seeded from the environment, or anew.
     pub(super) fn new() -> Self {
         let given = std::env::var(SEED_VARIABLE).ok().and_then(|text| text.parse().ok());
-        let seed = given.unwrap_or_else(|| fastrand::u64(..));
+        Self::seeded(given.unwrap_or_else(|| fastrand::u64(..)))
+    }
+
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self { seed, rng: Rng::with_seed(seed) }
     }
 
@@ -35,25 +38,25 @@ impl Random {
         })
     }
 
-    pub(super) fn one_in(&mut self, count: usize) -> bool {
+    pub(crate) fn one_in(&mut self, count: usize) -> bool {
         self.rng.usize(..count) == 0
     }
 
-    pub(super) fn pick<'items, T>(&mut self, items: &'items [T]) -> &'items T {
+    pub(crate) fn pick<'items, T>(&mut self, items: &'items [T]) -> &'items T {
         &items[self.rng.usize(..items.len())]
     }
 
-    pub(super) fn key(&mut self) -> &'static str {
+    pub(crate) fn key(&mut self) -> &'static str {
         self.pick::<&'static str>(&KEYS)
     }
 
     /// One to four keys.
-    pub(super) fn keys(&mut self) -> Vec<&'static str> {
+    pub(crate) fn keys(&mut self) -> Vec<&'static str> {
         (0..self.rng.usize(1..=4)).map(|_| self.key()).collect()
     }
 
     /// A comparable value, from few enough that equal ones meet.
-    pub(super) fn scalar(&mut self) -> Value {
+    pub(crate) fn scalar(&mut self) -> Value {
         /// Where doubles cease to be exact.
         const EDGE: i64 = 1 << 53;
         match self.rng.u8(..12) {
@@ -72,7 +75,7 @@ impl Random {
     }
 
     /// Any value, at most `depth` levels deep.
-    pub(super) fn value(&mut self, depth: usize) -> Value {
+    pub(crate) fn value(&mut self, depth: usize) -> Value {
         match self.rng.u8(..10) {
             0 | 1 if depth > 0 => {
                 (0..self.rng.usize(..4)).map(|_| self.value(depth - 1)).collect::<Vec<_>>().into()
@@ -83,7 +86,7 @@ impl Random {
         }
     }
 
-    pub(super) fn object(&mut self, depth: usize) -> Map<String, Value> {
+    pub(crate) fn object(&mut self, depth: usize) -> Map<String, Value> {
         (0..self.rng.usize(..5)).map(|_| (self.key().to_owned(), self.value(depth))).collect()
     }
 
@@ -125,6 +128,6 @@ impl Random {
 }
 
 /// `keys` as a field path.
-pub(super) fn field_of(keys: &[&str]) -> String {
+pub(crate) fn field_of(keys: &[&str]) -> String {
     keys.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(".")
 }

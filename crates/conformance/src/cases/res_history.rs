@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use serde_json::json;
-use syntrix_storage_core::{ErrorKind, Event, ExpiredReason, Retention, WatchStart};
+use syntrix_storage_core::{
+    CollectionPath, ErrorKind, Event, ExpiredReason, Retention, WatchStart,
+};
 
 use super::res::{expect_refused, resume};
 use super::steps::{create, fill};
 use super::wat_order::keys;
 use crate::case::case;
-use crate::{Case, CaseResult, Context, Setup, expect, expect_equal, expect_kind, within_limit};
+use crate::{
+    Case, CaseResult, Context, Setup, Watcher, expect, expect_equal, expect_kind, within_limit,
+};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -130,6 +134,78 @@ pub(super) static CASES: &[Case] = &[
                 trimmed_under_a_reader(&context, read_first).await?;
             }
             Ok(())
+        }
+    ),
+    case!(
+        "RES-19",
+        Res,
+        "A token outlives a history that was trimmed to nothing behind it: what comes next is seen.",
+        "Places that are given out a second time when the history is empty.",
+        [Watch],
+        async |context| {
+            let token = {
+                let mut watcher = context.watch_all().await?;
+                fill(&context, (0..5).map(|n| (format!("old{n}"), json!({})))).await?;
+                watcher.events(5).await?.remove(4).token
+            };
+            context.clock().advance(Retention::default().watch() + Duration::from_millis(1));
+            context.admin().purge_expired(1000).await?;
+            fill(&context, (0..5).map(|n| (format!("new{n}"), json!({})))).await?;
+            let mut resumed = context.watch_from(WatchStart::Token(token)).await?;
+            for number in 0..5 {
+                let event = resumed.event().await?;
+                expect_equal(event.document.id(), format!("new{number}"), "next document")?;
+            }
+            resumed.no_event().await
+        }
+    ),
+    case!(
+        "RES-20",
+        Res,
+        "A thousand readers come back at once, each from a place of its own, and each goes on there.",
+        "A store that is overrun by those who reconnect, or mixes up their places.",
+        [Watch],
+        async |context| {
+            const READERS: usize = 1000;
+            let mut watcher = context.watch_all().await?;
+            fill(&context, (0..READERS).map(|n| (format!("d{n:04}"), json!({})))).await?;
+            let events = within_limit(LONG, watcher.events(READERS)).await??;
+            create(&context, &context.path("last")?, json!({})).await?;
+            let ids: Vec<_> = events.iter().map(|event| event.document.id()).collect();
+            let mut readers = Vec::new();
+            for event in &events {
+                readers.push(resume(&context, event).await?);
+            }
+            for (reader, next) in readers.iter_mut().zip(ids[1..].iter().chain(&["last"])) {
+                expect_equal(reader.event().await?.document.id(), *next, "behind its place")?;
+            }
+            Ok(())
+        }
+    ),
+    case!(
+        "RES-21",
+        Res,
+        "The bookmarks of a quiet reader keep its place while history goes on without it.",
+        "A place that is left behind where nothing of interest happens, and expires there.",
+        [Watch],
+        async |context| {
+            let quiet = CollectionPath::parse("quiet")?;
+            let mut watcher =
+                context.watch(Some(&quiet), WatchStart::Now, Watcher::options()).await?;
+            for round in 0..3 {
+                fill(&context, (0..50).map(|n| (format!("r{round}n{n}"), json!({})))).await?;
+                context.clock().advance(Retention::default().watch() / 2);
+                context.admin().purge_expired(1000).await?;
+                watcher.no_event().await?;
+                context.clock().advance(Retention::default().watch() / 2);
+                context.admin().purge_expired(1000).await?;
+            }
+            let bookmark = watcher.bookmark().await?;
+            drop(watcher);
+            let start = WatchStart::Token(bookmark);
+            let mut resumed = context.watch(Some(&quiet), start, Watcher::options()).await?;
+            create(&context, &quiet.document("new")?, json!({})).await?;
+            expect_equal(resumed.event().await?.document.id(), "new", "next document")
         }
     ),
 ];

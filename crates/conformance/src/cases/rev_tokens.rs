@@ -8,6 +8,7 @@ use syntrix_storage_core::{
     TokenRevocationStore,
 };
 
+use crate::canary::TOKEN_ID;
 use crate::{CaseResult, Context, Failure, expect_equal};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -108,9 +109,10 @@ pub(super) fn id(text: &str) -> CaseResult<TokenId> {
     Ok(TokenId::parse(text)?)
 }
 
-/// The ids `<name>-0`, `<name>-1` and so on.
+/// Ids that end in `<name>-0`, `<name>-1` and so on, and begin with what whoever runs the suite can look for where no id
+/// belongs.
 pub(super) fn ids(name: &str, count: usize) -> CaseResult<Vec<TokenId>> {
-    (0..count).map(|number| id(&format!("{name}-{number}"))).collect()
+    (0..count).map(|number| id(&format!("{TOKEN_ID}-{name}-{number}"))).collect()
 }
 
 /// The time `duration` from now, by the clock of the case.

@@ -165,6 +165,26 @@ pub(super) static CASES: &[Case] = &[
             )
         }
     ),
+    case!(
+        "USR-68",
+        Usr,
+        "A reason to disable is refused before anything is read if the same change enables.",
+        "A refusal that depends on the account, and tells whether there is one.",
+        [],
+        async |context| {
+            let change = || {
+                patch(|patch| {
+                    (patch.disabled, patch.disabled_reason) = (Some(false), Some("left".into()));
+                })
+            };
+            let (ada, nobody) = (create(&context, "ada").await?.id, UserId::parse("nobody")?);
+            for id in [&nobody, &ada] {
+                let refused = context.users().update_user(id, change(), Default::default()).await;
+                expect_reason(refused, Reason::UserField, "enabled with a reason")?;
+            }
+            expect_equal(by_id(&context, &ada).await?.version.get(), 1, "the version")
+        }
+    ),
 ];
 
 async fn damaged_cursors(context: &Context) -> CaseResult {

@@ -260,8 +260,8 @@ pub(super) static CASES: &[Case] = &[
     case!(
         "USR-49",
         Usr,
-        "An account is disabled since when it first was; each disabling raises the epoch once.",
-        "Tokens of a disabled account that work again, and a date that moves.",
+        "Each disabling raises the epoch, also of a disabled account, which keeps its date.",
+        "Sessions that outlive their end, and a date that moves.",
         [],
         async |context| {
             let ada = create(&context, "ada").await?;
@@ -271,10 +271,15 @@ pub(super) static CASES: &[Case] = &[
             let explained = update(&context, &ada.id, change).await?;
             expect_equal(explained.disabled_reason.as_deref(), Some("stolen"), "the reason")?;
             expect_equal(explained.disabled_at, first.disabled_at, "since when")?;
+            let repeated = update(&context, &ada.id, disabled(true)).await?;
+            let epochs = [first.token_epoch, explained.token_epoch, repeated.token_epoch];
+            expect_equal(epochs, [1, 1, 2], "the epochs")?;
+            let kept = (repeated.disabled_at, repeated.disabled_reason.as_deref());
+            expect_equal(kept, (first.disabled_at, Some("stolen")), "since when and why")?;
             let enabled = update(&context, &ada.id, disabled(false)).await?;
-            expect_equal((first.token_epoch, enabled.token_epoch), (1, 1), "the epochs")?;
             let again = update(&context, &ada.id, disabled(true)).await?;
-            expect_equal((again.token_epoch, again.disabled_reason), (2, None), "disabled anew")
+            expect_equal((enabled.token_epoch, again.token_epoch), (2, 3), "the epochs")?;
+            expect_equal(again.disabled_reason, None, "the reason of the time before")
         }
     ),
     case!(

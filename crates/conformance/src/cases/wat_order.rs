@@ -1,16 +1,20 @@
 //! Watching changes: order, completeness and speed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use syntrix_storage_core::EventType::{Create, Delete};
-use syntrix_storage_core::{Event, Patch, Version, WatchItem, WatchOptions, WatchStart};
+use syntrix_storage_core::{
+    CollectionPath, Event, Patch, Version, WatchItem, WatchOptions, WatchStart,
+};
 
 use super::steps::{create, fill, in_tasks, patch};
 use super::wat::event_paths;
 use crate::case::case;
 use crate::{
-    Case, CaseResult, Context, Setup, document_events, expect, expect_equal, within_limit,
+    Case, CaseResult, Context, Failure, Setup, Watcher, document_events, expect, expect_equal,
+    within_limit,
 };
 
 /// For cases whose work is thousands of writes.
@@ -264,7 +268,120 @@ pub(super) static CASES: &[Case] = &[
             within_limit(LONG, replay).await?
         }
     ),
+    case!(
+        "WAT-31",
+        Wat,
+        "One script gives the same events everywhere, word for word but for tokens and times.",
+        "Events that are right by themselves and another shape on each backend.",
+        [Watch, Before],
+        async |context| {
+            let mut watcher =
+                context.watch(None, WatchStart::Now, Watcher::options().with_before()).await?;
+            let path = "rooms/a/seats/1".parse()?;
+            create(&context, &path, json!({"n": 1, "\u{e9}": [null, 0.5, {"": "x"}]})).await?;
+            patch(&context, &path, Patch::new().set("n", json!(i64::MAX)).remove("\u{e9}")).await?;
+            context.store().delete(&path, Default::default()).await?;
+            create(&context, &path, json!({})).await?;
+            let mut lines = Vec::new();
+            for event in watcher.events(4).await? {
+                lines.push(golden(WatchItem::Event(event))?);
+            }
+            expect_equal(lines.join("\n"), GOLDEN.join("\n"), "the events")
+        }
+    ),
+    case!(
+        "WAT-32",
+        Wat,
+        "A watch of all is the watches of its collections taken together, each in its order.",
+        "Events that one kind of reader gets and the other does not.",
+        [Watch],
+        async |context| {
+            let collections = ["a", "b", "a/x/c"];
+            let mut all = context.watch_all().await?;
+            let mut single = Vec::new();
+            for collection in collections {
+                let collection = CollectionPath::parse(collection)?;
+                let start = WatchStart::Now;
+                single.push(context.watch(Some(&collection), start, Watcher::options()).await?);
+            }
+            let writers = in_tasks(collections.len(), |number| {
+                let (context, collection) = (context.clone(), collections[number]);
+                async move {
+                    for document in 0..50 {
+                        let path = format!("{collection}/d{document}").parse()?;
+                        create(&context, &path, json!({})).await?;
+                    }
+                    Ok::<_, Failure>(())
+                }
+            });
+            within_limit(LONG, writers).await??;
+            let union = all.events(50 * collections.len()).await?;
+            for (watcher, collection) in single.iter_mut().zip(collections) {
+                let own: Vec<_> = union
+                    .iter()
+                    .filter(|event| event.document.path().collection_text() == collection)
+                    .cloned()
+                    .collect();
+                expect_equal(keys(&watcher.events(50).await?), keys(&own), collection)?;
+                watcher.no_event().await?;
+            }
+            Ok(())
+        }
+    ),
+    case!(
+        "WAT-33",
+        Wat,
+        "Two handles write and one watches: every event comes, each document's in its order.",
+        "Changes of others that are only seen when somebody here writes, too.",
+        [Watch, Shared],
+        async |context| {
+            let mut watcher = context.watch_all().await?;
+            let other = context.second_handle().await?.documents()?;
+            let stores = [context.store(), other];
+            let path = context.path("shared")?;
+            create(&context, &path, json!({"n": 0})).await?;
+            let writers = in_tasks(2, |number| {
+                let (store, path) = (Arc::clone(&stores[number]), path.clone());
+                async move {
+                    for n in 0..100 {
+                        store.update(&path, json!({"n": n}), Default::default()).await?;
+                    }
+                    Ok::<_, Failure>(())
+                }
+            });
+            within_limit(LONG, writers).await??;
+            let events = within_limit(LONG, watcher.events(201)).await??;
+            let versions: Vec<_> =
+                events.iter().map(|event| event.document.version().get()).collect();
+            expect_equal(versions, (1..=201).collect::<Vec<_>>(), "the versions")?;
+            watcher.no_event().await
+        }
+    ),
 ];
+
+/// What WAT-31 gets.
+const GOLDEN: [&str; 4] = [
+    r#"{"collection":"rooms/a/seats","document":{"collection":"rooms/a/seats","id":"1","n":1,"version":1,"é":[null,0.5,{"":"x"}]},"id":"1","path":"rooms/a/seats/1","type":"create","version":1}"#,
+    r#"{"before":{"collection":"rooms/a/seats","id":"1","n":1,"version":1,"é":[null,0.5,{"":"x"}]},"collection":"rooms/a/seats","document":{"collection":"rooms/a/seats","id":"1","n":9223372036854775807,"version":2},"id":"1","path":"rooms/a/seats/1","type":"update","version":2}"#,
+    r#"{"before":{"collection":"rooms/a/seats","id":"1","n":9223372036854775807,"version":2},"collection":"rooms/a/seats","document":{"collection":"rooms/a/seats","deleted":true,"id":"1","version":3},"id":"1","path":"rooms/a/seats/1","type":"delete","version":3}"#,
+    r#"{"collection":"rooms/a/seats","document":{"collection":"rooms/a/seats","id":"1","version":4},"id":"1","path":"rooms/a/seats/1","type":"create","version":4}"#,
+];
+
+/// An event as JSON with sorted keys, without its token and all times.
+fn golden(item: WatchItem) -> CaseResult<String> {
+    let mut value = serde_json::to_value(item).map_err(Failure::new)?;
+    without_times(&mut value);
+    Ok(value.to_string())
+}
+
+fn without_times(value: &mut serde_json::Value) {
+    if let Some(members) = value.as_object_mut() {
+        for name in ["token", "commitTime", "createdAt", "updatedAt"] {
+            members.remove(name);
+        }
+        members.values_mut().for_each(without_times);
+    }
+}
 
 /// Ten documents `d0` to `d9`, and `writers` tasks that patch them `writes` times each.
 pub(super) async fn write_from_many(

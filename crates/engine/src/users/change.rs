@@ -43,7 +43,11 @@ impl Change {
     /// Checks a patch and folds its name.
     pub(super) fn patch(patch: UserPatch) -> Result<Self> {
         let key = patch.username.as_deref().map(UsernameKey::fold).transpose()?;
-        Ok(Self::Patch { patch: patch.check()?, key })
+        let patch = patch.check()?;
+        match (patch.disabled, &patch.disabled_reason) {
+            (Some(false), Some(_)) => Err(reason_without_cause()),
+            _ => Ok(Self::Patch { patch, key }),
+        }
     }
 
     /// The account after the change, one version later.
@@ -59,7 +63,7 @@ impl Change {
                 user.password_hash = Some(hash.clone());
                 user.password_algorithm = Some(algorithm.clone());
                 user.password_changed_at = Some(now);
-                user.token_epoch += u64::from(*end_sessions);
+                user.token_epoch = user.token_epoch.saturating_add(u64::from(*end_sessions));
             }
         }
         record.user.version = record.user.version.next();
@@ -83,33 +87,38 @@ fn set_fields(user: &mut User, patch: &UserPatch) {
     user.profile = profile.unwrap_or_else(|| std::mem::take(&mut user.profile));
 }
 
-/// Disabling raises the token epoch in the same write; an account that is disabled already stays so since when it was.
+/// Setting it raises the token epoch in the same write, again and again: whoever disables an account ends the sessions of
+/// this very moment. An account that is disabled already stays so since when it was, and for the reason it was.
 fn set_disabled(user: &mut User, patch: &UserPatch, now: Timestamp) -> Result<()> {
     match patch.disabled {
-        Some(true) if !user.disabled => {
-            user.disabled = true;
-            user.disabled_at = Some(now);
-            user.disabled_reason = None;
-            user.token_epoch += 1;
+        Some(true) => {
+            user.token_epoch = user.token_epoch.saturating_add(1);
+            if !user.disabled {
+                user.disabled = true;
+                user.disabled_at = Some(now);
+                user.disabled_reason = None;
+            }
         }
         Some(false) => {
             user.disabled = false;
             user.disabled_at = None;
             user.disabled_reason = None;
         }
-        Some(true) | None => {}
+        None => {}
     }
     match &patch.disabled_reason {
-        Some(_) if !user.disabled => {
-            let message = "only a disabled account has a reason; set disabled, too";
-            Err(Error::invalid("disabledReason", Reason::UserField, message))
-        }
+        Some(_) if !user.disabled => Err(reason_without_cause()),
         Some(reason) => {
             user.disabled_reason = Some(reason.clone());
             Ok(())
         }
         None => Ok(()),
     }
+}
+
+fn reason_without_cause() -> Error {
+    let message = "only a disabled account has a reason; set disabled, too";
+    Error::invalid("disabledReason", Reason::UserField, message)
 }
 
 /// Strictly increasing, whatever the clock does.

@@ -15,6 +15,8 @@ use super::{Hub, is_passing};
 const PAGE: usize = if cfg!(test) { 3 } else { 1000 };
 /// Longest time between two looks at the feed: a wake-up may be lost, this look is not.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// After this the dispatcher looks by itself.
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
 /// How long the dispatcher outlives the last subscriber, for those who reconnect.
 const LINGER: Duration = Duration::from_secs(30);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -77,6 +79,8 @@ async fn step(hub: &Arc<Hub>, position: &mut Option<Position>) -> Result<()> {
         biased;
         waited = hub.backend.wait_for_change(&place, POLL_INTERVAL) => waited,
         () = hub.refresh.notified() => Ok(()),
+        // The backend should have come back long ago: its wake-ups are lost, the changes are not.
+        () = sleep(WAIT_LIMIT) => Ok(()),
     }
 }
 

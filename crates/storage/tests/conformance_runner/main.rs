@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod documents;
+mod model;
 mod revocations;
 mod users;
 
@@ -116,6 +117,26 @@ fn the_guide_lists_every_defect_with_its_case() {
         let row = format!("| {} | {id} |", words.trim());
         assert!(guide.contains(&row), "{row} is not in the guide");
     }
+}
+
+/// Guards against a table that promises cases nobody has.
+#[test]
+fn every_case_that_the_documentation_names_is_there() {
+    let text = include_str!("../../../../docs/conformance.md");
+    let words =
+        text.split(|character: char| !character.is_ascii_alphanumeric() && character != '-');
+    let named: Vec<_> = words.filter(|word| is_case_id(word)).collect();
+    assert!(named.len() > 40, "hardly any case is named");
+    for id in named {
+        assert!(cases().into_iter().any(|case| case.id == id), "there is no case {id}");
+    }
+}
+
+/// Three letters, a dash and two digits.
+fn is_case_id(word: &str) -> bool {
+    word.split_once('-').is_some_and(|(group, number)| {
+        group.parse::<Group>().is_ok() && number.len() == 2 && number.parse::<u8>().is_ok()
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

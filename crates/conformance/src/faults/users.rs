@@ -1,0 +1,82 @@
+//! Accounts on a backend that fails on purpose.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{
+    CallContext, Dated, StoreKind, UserApplied, UserBackend, UserRecord, UserWrite,
+};
+use syntrix_storage_core::{Capabilities, HealthReport, Result, UserId, UserListPlan, UsernameKey};
+
+use super::plan::Faults;
+use super::rule::{Call, Method};
+
+/// A [`UserBackend`] whose calls meet [`Faults`].
+#[derive(Debug)]
+pub struct FaultyUsers {
+    inner: Arc<dyn UserBackend>,
+    faults: Faults,
+}
+
+impl FaultyUsers {
+    /// Wraps `inner`.
+    pub fn new(inner: Arc<dyn UserBackend>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+
+    async fn run<T>(
+        &self,
+        method: Method,
+        keys: &[&str],
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.faults.run(Call { store: StoreKind::Users, method, keys }, work).await
+    }
+}
+
+#[async_trait]
+impl UserBackend for FaultyUsers {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn get(&self, id: &UserId, context: &CallContext) -> Result<Dated<Option<UserRecord>>> {
+        self.run(Method::Get, &[id.as_str()], self.inner.get(id, context)).await
+    }
+
+    async fn get_by_name(
+        &self,
+        key: &UsernameKey,
+        context: &CallContext,
+    ) -> Result<Dated<Option<UserRecord>>> {
+        self.run(Method::GetByName, &[key.as_str()], self.inner.get_by_name(key, context)).await
+    }
+
+    async fn write(&self, write: UserWrite, context: &CallContext) -> Result<UserApplied> {
+        let id = match &write {
+            UserWrite::Insert(record) | UserWrite::Replace { record, .. } => record.user.id.clone(),
+            UserWrite::Login { id, .. } => id.clone(),
+        };
+        self.run(Method::Write, &[id.as_str()], self.inner.write(write, context)).await
+    }
+
+    async fn list(&self, plan: &UserListPlan, context: &CallContext) -> Result<Vec<UserRecord>> {
+        self.run(Method::List, &[], self.inner.list(plan, context)).await
+    }
+
+    async fn ensure_indexes(&self) -> Result<()> {
+        self.run(Method::EnsureIndexes, &[], self.inner.ensure_indexes()).await
+    }
+
+    async fn health(&self) -> Result<HealthReport> {
+        self.run(Method::Health, &[], self.inner.health()).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.run(Method::Close, &[], self.inner.close()).await
+    }
+}
