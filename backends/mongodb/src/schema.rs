@@ -4,7 +4,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::{Collection, Database};
 use syntrix_storage_core::backend::Canary;
-use syntrix_storage_core::{Error, ErrorKind, Result, Timestamp, TokenSeal};
+use syntrix_storage_core::{Error, ErrorKind, ExpiredReason, Result, Timestamp, TokenSeal};
 
 use crate::error::{damaged, from_driver, is_duplicate};
 use crate::settings::{METADATA, REVOCATIONS, USERS};
@@ -69,7 +69,9 @@ impl Metadata {
 
     /// Where the history begins by now.
     pub(crate) async fn floor(&self) -> Result<Floor> {
-        let record = self.read().await?.ok_or_else(damaged)?;
+        // Whoever drops the database drops the history with it.
+        let diverged = || Error::token_expired(ExpiredReason::Diverged, None);
+        let record = self.read().await?.ok_or_else(diverged)?;
         let token = record.get_str("floor").ok().map(str::to_owned);
         let at = record.get_i64("floorAt").map_err(|_| damaged())?;
         Ok(Floor { token, at: Timestamp::from_milliseconds(at) })

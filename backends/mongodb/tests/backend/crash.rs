@@ -1,4 +1,4 @@
-//! A server that is killed in the middle: what was acknowledged is there, and the feed tells exactly what is there.
+//! A server that is killed or steps down in the middle: what was acknowledged is there, and the feed tells exactly what is there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,9 +41,24 @@ async fn write(
     (acknowledged, unknown)
 }
 
+#[derive(Clone, Copy)]
+enum Disturbance {
+    Kill,
+    StepDown,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn killed_under_load_it_keeps_every_acknowledged_write_and_the_feed_equals_the_documents() {
-    let mut server = Server::start(true).await;
+    under_load(Disturbance::Kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_primary_that_steps_down_under_load_loses_doubles_and_reorders_nothing() {
+    under_load(Disturbance::StepDown).await;
+}
+
+async fn under_load(disturbance: Disturbance) {
+    let mut server = Server::start(&["--replSet", "own"]).await;
     let fixture = Arc::new(Fixture::on(&server.uri(), &json!({})).await);
     let (start, _) = fixture.documents.feed_end().await.expect("end");
     let stop = Arc::new(AtomicBool::new(false));
@@ -56,7 +71,10 @@ async fn killed_under_load_it_keeps_every_acknowledged_write_and_the_feed_equals
     };
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(800)).await;
-        server.kill_and_restart();
+        match disturbance {
+            Disturbance::Kill => server.kill_and_restart(),
+            Disturbance::StepDown => server.step_down().await,
+        }
         tokio::time::sleep(Duration::from_secs(4)).await;
     }
     stop.store(true, Ordering::SeqCst);
@@ -118,7 +136,7 @@ async fn watch(fixture: &Fixture, mut from: Feed, stop: &AtomicBool) -> Vec<Stri
 
 #[tokio::test]
 async fn a_call_while_the_server_is_away_ends_in_time_and_works_again_afterwards() {
-    let mut server = Server::start(true).await;
+    let mut server = Server::start(&["--replSet", "own"]).await;
     let settings = json!({"serverSelectionTimeout": "15s", "operationTimeout": "20s"});
     let fixture = Fixture::on(&server.uri(), &settings).await;
     fixture.insert("c/a", json!({})).await;

@@ -167,3 +167,57 @@ async fn a_place_of_another_history_is_diverged_and_not_silence() {
     }
     fixture.finish().await;
 }
+
+#[tokio::test]
+async fn trimmed_history_is_expired_before_its_end_and_whole_behind_it() {
+    let fixture = Fixture::open().await;
+    for number in 0..6 {
+        fixture.clock.set(START + number * 1000);
+        fixture.insert(&format!("c/{number}"), json!({})).await;
+    }
+    let changes = fixture.changes().await;
+    let times: Vec<_> =
+        changes.iter().map(|change| change.commit_time.as_milliseconds() - START).collect();
+    assert_eq!(times, [0, 1000, 2000, 3000, 4000, 5000]);
+    let trim =
+        |before| fixture.documents.trim_feed(Timestamp::from_milliseconds(START + before), 2);
+    assert_eq!(trim(3000).await.expect("trim"), 2, "as many as asked");
+    assert_eq!(trim(3000).await.expect("trim"), 1);
+    assert_eq!(trim(3000).await.expect("trim"), 0);
+    assert_eq!(fixture.log().await.len(), 3);
+    // A handle that has no cursor at the place has to look where the history begins.
+    let again = fixture.again().await;
+    let from = |index: usize| Feed::After(changes[index].position.clone());
+    assert_eq!(again.documents.feed(&from(2), None, 9).await.expect("feed").changes.len(), 3);
+    let error = again.documents.feed(&from(1), None, 9).await.expect_err("trimmed");
+    assert_eq!(error.expired_reason(), Some(ExpiredReason::Trimmed));
+    assert_eq!(error.oldest_time(), Some(Timestamp::from_milliseconds(START + 3000)));
+    again.documents.close().await.expect("close");
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_dropped_collection_ends_no_watch_and_a_dropped_database_ends_it_loudly() {
+    let fixture = Fixture::open().await;
+    fixture.insert("c/a", json!({})).await;
+    let (mut place, _) = fixture.documents.feed_end().await.expect("end");
+    let raw = fixture.raw().await;
+    raw.collection::<mongodb::bson::Document>("documents").drop().await.expect("drop");
+    fixture.insert("c/b", json!({})).await;
+    let mut seen = Vec::new();
+    while seen.is_empty() {
+        let page = fixture.documents.feed(&Feed::After(place), None, 10).await.expect("feed");
+        seen.extend(page.changes.iter().map(brief));
+        place = page.end;
+    }
+    assert_eq!(seen, ["create c/b@1"]);
+    raw.drop().await.expect("drop");
+    let error = loop {
+        match fixture.documents.feed(&Feed::After(place), None, 10).await {
+            Ok(page) => place = page.end,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.expired_reason(), Some(ExpiredReason::Diverged));
+    fixture.finish().await;
+}

@@ -2,7 +2,6 @@
 
 use mongodb::bson::{Document as Record, doc};
 use serde_json::json;
-use syntrix_storage_core::backend::BackendProvider;
 use syntrix_storage_core::{ErrorKind, Operation};
 
 use crate::common::{Fixture, context, open_context, parse, provider, uri};

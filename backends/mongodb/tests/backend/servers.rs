@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use mongodb::Client;
 use mongodb::bson::{Document as Record, doc};
 use serde_json::json;
-use syntrix_storage_core::{ErrorKind, Operation, Query, QueryPlan};
+use syntrix_storage_core::backend::Feed;
+use syntrix_storage_core::{ErrorKind, ExpiredReason, Operation, Query, QueryPlan, Timestamp};
 use tempfile::TempDir;
 
-use crate::common::{Fixture, context, uri};
+use crate::common::{Fixture, START, context, uri};
 
 /// The program behind the shared server, which runs on this machine.
 async fn program() -> PathBuf {
@@ -32,20 +33,22 @@ pub struct Server {
     program: PathBuf,
     folder: TempDir,
     port: u16,
-    replica_set: bool,
+    options: Vec<String>,
     process: Child,
 }
 
 impl Server {
-    pub async fn start(replica_set: bool) -> Self {
+    /// With options of its own, `--replSet own` among them or not.
+    pub async fn start(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let program = program().await;
         let folder = tempfile::tempdir().expect("folder");
         let listener = TcpListener::bind("127.0.0.1:0").expect("port");
         let port = listener.local_addr().expect("address").port();
         drop(listener);
-        let process = launch(&program, &folder, port, replica_set);
-        let server = Self { program, folder, port, replica_set, process };
-        if replica_set {
+        let process = launch(&program, &folder, port, &options);
+        let server = Self { program, folder, port, options, process };
+        if server.is_replica_set() {
             server.initiate().await;
         } else {
             server.command(doc! { "ping": 1 }).await;
@@ -53,8 +56,12 @@ impl Server {
         server
     }
 
+    fn is_replica_set(&self) -> bool {
+        self.options.iter().any(|option| option == "--replSet")
+    }
+
     pub fn uri(&self) -> String {
-        let set = if self.replica_set { "?replicaSet=own" } else { "" };
+        let set = if self.is_replica_set() { "?replicaSet=own" } else { "" };
         format!("mongodb://127.0.0.1:{}/{set}", self.port)
     }
 
@@ -62,7 +69,15 @@ impl Server {
     pub fn kill_and_restart(&mut self) {
         self.process.kill().expect("kill");
         self.process.wait().expect("wait");
-        self.process = launch(&self.program, &self.folder, self.port, self.replica_set);
+        self.process = launch(&self.program, &self.folder, self.port, &self.options);
+    }
+
+    /// The primary gives up its place and is elected again when nobody else is there.
+    pub async fn step_down(&self) {
+        let address = format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port);
+        let client = Client::with_uri_str(address).await.expect("client");
+        let command = doc! { "replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": true };
+        client.database("admin").run_command(command).await.expect("step down");
     }
 
     async fn initiate(&self) {
@@ -95,7 +110,7 @@ impl Drop for Server {
     }
 }
 
-fn launch(program: &PathBuf, folder: &TempDir, port: u16, replica_set: bool) -> Child {
+fn launch(program: &PathBuf, folder: &TempDir, port: u16, options: &[String]) -> Child {
     let mut command = Command::new(program);
     command
         .args([
@@ -109,15 +124,12 @@ fn launch(program: &PathBuf, folder: &TempDir, port: u16, replica_set: bool) -> 
         .arg("--dbpath")
         .arg(folder.path())
         .stdout(Stdio::null());
-    if replica_set {
-        command.args(["--replSet", "own"]);
-    }
-    command.spawn().expect("mongod")
+    command.args(options).spawn().expect("mongod")
 }
 
 #[tokio::test]
 async fn a_standalone_server_keeps_documents_and_says_how_to_watch_them() {
-    let server = Server::start(false).await;
+    let server = Server::start(&[]).await;
     let fixture = Fixture::on(&server.uri(), &json!({})).await;
     let capabilities = fixture.documents.capabilities();
     assert!(capabilities.durable && !capabilities.watch && !capabilities.before);
@@ -132,5 +144,32 @@ async fn a_standalone_server_keeps_documents_and_says_how_to_watch_them() {
     assert!(error.message().expect("remedy").contains("--replSet"));
     let health = fixture.documents.health().await.expect("health");
     assert!(health.facts.contains(&("role".into(), "standalone".into())));
+    fixture.finish().await;
+}
+
+/// The server's own log is small and was written over: what lay in it is expired, said so, and the rest can be read.
+#[tokio::test]
+async fn history_that_the_server_has_lost_is_expired_and_the_rest_goes_on() {
+    let server = Server::start(&["--replSet", "own", "--oplogSize", "2", "--syncdelay", "1"]).await;
+    let fixture = Fixture::on(&server.uri(), &json!({})).await;
+    fixture.insert("c/first", json!({})).await;
+    let lost = Feed::After(fixture.changes().await[0].position.clone());
+    let raw = fixture.raw().await.collection::<Record>("filler");
+    let start = Instant::now();
+    let error = loop {
+        raw.insert_one(doc! { "filler": "x".repeat(1 << 20) }).await.expect("insert");
+        match fixture.again().await.documents.feed(&lost, None, 1).await {
+            Err(error) => break error,
+            Ok(_) => assert!(start.elapsed() < Duration::from_secs(120), "the log is never cut"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(error.kind(), ErrorKind::TokenExpired);
+    assert_eq!(error.expired_reason(), Some(ExpiredReason::Trimmed));
+    fixture.insert("c/second", json!({})).await;
+    let log = fixture.log().await;
+    assert_eq!(log, ["create c/second@1"], "from the oldest place that is left");
+    fixture.documents.trim_feed(Timestamp::from_milliseconds(START - 1), 10).await.expect("trim");
+    assert_eq!(fixture.log().await, ["create c/second@1"]);
     fixture.finish().await;
 }
