@@ -331,7 +331,7 @@ fn between(early: ClusterTime, late: ClusterTime) -> Option<ClusterTime> {
     }
     // Nothing is left of the earlier second.
     (seconds == 1 && late.increment > 1)
-        .then(|| ClusterTime { time: late.time, increment: late.increment / 2 })
+        .then_some(ClusterTime { time: late.time, increment: late.increment / 2 })
 }
 
 /// A page in the making.

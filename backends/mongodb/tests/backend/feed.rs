@@ -114,8 +114,10 @@ async fn a_wait_ends_with_the_change_and_costs_no_answer_time() {
 async fn a_page_and_its_place_are_of_one_moment() {
     let fixture = Fixture::open().await;
     for round in 0..20 {
-        let (path, plan) =
-            (format!("c/{round}"), QueryPlan::check(Query::new("c").unwrap().limit(1000)).unwrap());
+        let (path, plan) = (
+            format!("c/{round}"),
+            QueryPlan::check(Query::new("c").expect("valid").limit(1000)).expect("valid"),
+        );
         let operation = context(Operation::Query);
         let (read, written) = tokio::join!(
             fixture.documents.query_with_position(&plan, &operation),

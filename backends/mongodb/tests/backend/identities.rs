@@ -13,14 +13,15 @@ use syntrix_storage_core::{
 use crate::common::{Fixture, context};
 
 fn account(id: &str, name: &str) -> UserRecord {
-    let user = User::first(UserId::parse(id).unwrap(), name, Timestamp::from_milliseconds(1));
+    let user =
+        User::first(UserId::parse(id).expect("valid"), name, Timestamp::from_milliseconds(1));
     let key = UsernameKey::from_stored(name);
     UserRecord { user, key, key_rule_version: 1, login_window: 0, login_sequence: 0 }
 }
 
 fn request(token: &str, keep_until: Timestamp) -> RevocationRequest {
     RevocationRequest {
-        token: TokenId::parse(token).unwrap(),
+        token: TokenId::parse(token).expect("valid"),
         immediate: false,
         expires_at: keep_until,
         keep_until,
@@ -138,7 +139,7 @@ async fn concurrent_joins_keep_the_strictest_of_all() {
         outcomes.push(task.await.expect("task"));
     }
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == RevokeOutcome::Inserted).count(), 1);
-    let token = TokenId::parse("token").unwrap();
+    let token = TokenId::parse("token").expect("valid");
     let read = revocations.get(&token, &context(Operation::Read)).await.expect("get");
     let record = read.value.expect("record");
     assert!(record.immediate && record.keep_until == until(0));
@@ -150,7 +151,7 @@ async fn concurrent_joins_keep_the_strictest_of_all() {
 async fn lost_revocations_show_by_the_mark_that_lay_beside_them() {
     let fixture = Fixture::open().await;
     let revocations = fixture.backend.revocations().expect("revocations");
-    let token = TokenId::parse("token").unwrap();
+    let token = TokenId::parse("token").expect("valid");
     let read = revocations.get(&token, &context(Operation::Read)).await.expect("get");
     assert_eq!(read.canary, Some(revocations.canary()));
     fixture.raw().await.collection::<Record>("revocations").drop().await.expect("drop");

@@ -15,10 +15,10 @@ const MESSAGES: usize = 2000;
 async fn filled() -> (Fixture, IndexDefinition) {
     let fixture = Fixture::open().await;
     let fields = vec![
-        OrderBy::new("room", Direction::Ascending).unwrap(),
-        OrderBy::new("sent.at", Direction::Descending).unwrap(),
+        OrderBy::new("room", Direction::Ascending).expect("valid"),
+        OrderBy::new("sent.at", Direction::Descending).expect("valid"),
     ];
-    let index = IndexDefinition::new("a/*/messages", fields).unwrap();
+    let index = IndexDefinition::new("a/*/messages", fields).expect("valid");
     fixture.documents.create_index(&index).await.expect("create index");
     let data = |number: usize| json!({"room": format!("r{}", number % ROOMS), "sent": {"at": number}, "tags": [number % 3]});
     let writes = (0..MESSAGES)
@@ -43,11 +43,11 @@ async fn profile(fixture: &Fixture, plan: &QueryPlan) -> Record {
 }
 
 fn query() -> Query {
-    Query::new("a/b/messages").unwrap().filter("room", Operator::Equal, "r7").unwrap()
+    Query::new("a/b/messages").expect("valid").filter("room", Operator::Equal, "r7").expect("valid")
 }
 
 async fn check(fixture: &Fixture, index: &IndexDefinition, query: Query, keys_max: i32) {
-    let mut plan = QueryPlan::check(query).unwrap();
+    let mut plan = QueryPlan::check(query).expect("valid");
     plan.assign_index(std::slice::from_ref(index)).expect("served");
     let note = profile(fixture, &plan).await;
     let summary = note.get_str("planSummary").expect("summary");
@@ -60,11 +60,11 @@ async fn check(fixture: &Fixture, index: &IndexDefinition, query: Query, keys_ma
 #[tokio::test]
 async fn a_page_comes_from_the_index_in_its_order() {
     let (fixture, index) = filled().await;
-    let newest = query().order_by("sent.at", Direction::Descending).unwrap().limit(10);
+    let newest = query().order_by("sent.at", Direction::Descending).expect("valid").limit(10);
     check(&fixture, &index, newest.clone(), 12).await;
-    let since = newest.clone().filter("sent.at", Operator::Greater, 500).unwrap();
+    let since = newest.clone().filter("sent.at", Operator::Greater, 500).expect("valid");
     check(&fixture, &index, since, 12).await;
-    let oldest = query().order_by("sent.at", Direction::Ascending).unwrap().limit(10);
+    let oldest = query().order_by("sent.at", Direction::Ascending).expect("valid").limit(10);
     check(&fixture, &index, oldest, 12).await;
     fixture.finish().await;
 }
@@ -72,7 +72,7 @@ async fn a_page_comes_from_the_index_in_its_order() {
 #[tokio::test]
 async fn the_next_page_begins_where_the_last_one_ended() {
     let (fixture, index) = filled().await;
-    let newest = query().order_by("sent.at", Direction::Descending).unwrap().limit(10);
+    let newest = query().order_by("sent.at", Direction::Descending).expect("valid").limit(10);
     let path = crate::common::parse("a/b/messages/1007");
     check(&fixture, &index, newest.start_after(vec![json!(1007)], path), 40).await;
     fixture.finish().await;

@@ -136,7 +136,7 @@ async fn a_standalone_server_keeps_documents_and_says_how_to_watch_them() {
     fixture.insert("c/a", json!({"n": 1})).await;
     fixture.update("c/a", json!({"n": 2})).await;
     assert!(fixture.get("c/a").await.is_some());
-    let plan = QueryPlan::check(Query::new("c").unwrap()).unwrap();
+    let plan = QueryPlan::check(Query::new("c").expect("valid")).expect("valid");
     let found = fixture.documents.query(&plan, &context(Operation::Query)).await.expect("query");
     assert_eq!(found.len(), 1);
     let error = fixture.documents.feed_end().await.expect_err("no change stream");
