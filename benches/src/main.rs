@@ -6,6 +6,7 @@
 mod create;
 mod get;
 mod hub;
+mod mongo;
 mod query;
 mod raw;
 mod revoked;
@@ -16,7 +17,7 @@ mod watch;
 use clap::Parser;
 use rounds::Row;
 
-/// Measures the layer against bare SQLite.
+/// Measures the layer against the bare drivers.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Run only benchmarks whose name contains this.
@@ -51,7 +52,7 @@ fn main() -> Result<(), Failure> {
 
 type Benchmark = fn(&tokio::runtime::Runtime, &Arguments) -> Result<Vec<Row>, Failure>;
 
-fn benchmarks() -> [(&'static str, Benchmark); 6] {
+fn benchmarks() -> [(&'static str, Benchmark); 7] {
     [
         // First: it measures the process's memory.
         ("hub", |runtime, arguments| runtime.block_on(hub::run(arguments.rounds))),
@@ -61,6 +62,7 @@ fn benchmarks() -> [(&'static str, Benchmark); 6] {
         ("query", |runtime, arguments| {
             runtime.block_on(query::run(arguments.rounds, arguments.documents_max))
         }),
+        ("mongo", |runtime, arguments| runtime.block_on(mongo::run(arguments.rounds))),
         ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
     ]
 }

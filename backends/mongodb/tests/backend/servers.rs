@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use mongodb::Client;
 use mongodb::bson::{Document as Record, doc};
 use serde_json::json;
-use syntrix_storage_core::backend::Feed;
-use syntrix_storage_core::{ErrorKind, ExpiredReason, Operation, Query, QueryPlan, Timestamp};
+use syntrix_storage_core::backend::{Feed, Write};
+use syntrix_storage_core::{
+    Direction, ErrorKind, ExpiredReason, IndexDefinition, Operation, OrderBy, Query, QueryPlan,
+    Retry, Timestamp,
+};
 use tempfile::TempDir;
 
-use crate::common::{Fixture, START, context, uri};
+use crate::common::{Fixture, START, context, document, open_context, provider, uri};
 
 /// The program behind the shared server, which runs on this machine.
 async fn program() -> PathBuf {
@@ -78,6 +81,26 @@ impl Server {
         let client = Client::with_uri_str(address).await.expect("client");
         let command = doc! { "replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": true };
         client.database("admin").run_command(command).await.expect("step down");
+    }
+
+    /// A replica set that asks for passwords, with the user `root`.
+    async fn start_guarded() -> (Self, Client) {
+        let key = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(key.path(), "c2VjcmV0").expect("key");
+        let path = key.path().to_str().expect("text").to_owned();
+        let server = Self::start(&["--replSet", "own", "--keyFile", &path]).await;
+        let root = doc! { "createUser": "root", "pwd": "root", "roles": ["root"] };
+        // The first user may be made by whoever sits at the machine.
+        server.command(root).await;
+        let client = Client::with_uri_str(server.uri_of("root", "root")).await.expect("client");
+        (server, client)
+    }
+
+    fn uri_of(&self, user: &str, password: &str) -> String {
+        format!(
+            "mongodb://{user}:{password}@127.0.0.1:{}/?replicaSet=own&authSource=admin",
+            self.port
+        )
     }
 
     async fn initiate(&self) {
@@ -172,4 +195,80 @@ async fn history_that_the_server_has_lost_is_expired_and_the_rest_goes_on() {
     fixture.documents.trim_feed(Timestamp::from_milliseconds(START - 1), 10).await.expect("trim");
     assert_eq!(fixture.log().await, ["create c/second@1"]);
     fixture.finish().await;
+}
+
+/// The canary must be nowhere in what the layer shows.
+const PASSWORD: &str = "hunter2canary";
+
+#[tokio::test]
+async fn a_role_that_reads_and_writes_is_enough_and_one_that_only_reads_is_told_so() {
+    let (server, root) = Server::start_guarded().await;
+    let database = "backend_tests_t_guarded";
+    for (user, role) in [("app", "readWrite"), ("reader", "read")] {
+        let roles = vec![doc! { "role": role, "db": database }];
+        let user = doc! { "createUser": user, "pwd": PASSWORD, "roles": roles };
+        root.database("admin").run_command(user).await.expect("user");
+    }
+    let (app, reader) = (server.uri_of("app", PASSWORD), server.uri_of("reader", PASSWORD));
+    let too_early = provider(&reader, &json!({})).open(&open_context("t_guarded")).await;
+    let too_early = too_early.expect_err("nothing is there yet");
+    assert_eq!(too_early.kind(), ErrorKind::Unavailable);
+
+    let fixture = Fixture::at(&app, "t_guarded", &json!({})).await;
+    fixture.insert("c/a", json!({"n": 1})).await;
+    fixture.update("c/a", json!({"n": 2})).await;
+    fixture.backend.users().expect("users").ensure_indexes().await.expect("indexes");
+    fixture.backend.revocations().expect("revocations").ensure_indexes().await.expect("indexes");
+    let index =
+        IndexDefinition::new("c", vec![OrderBy::new("n", Direction::Ascending).expect("valid")]);
+    fixture.documents.create_index(&index.expect("valid")).await.expect("index");
+    assert_eq!(fixture.log().await, ["create c/a@1", "update c/a@2"]);
+
+    let reading = Fixture::at(&reader, "t_guarded", &json!({})).await;
+    assert!(reading.get("c/a").await.is_some());
+    let write = Write::Insert(document("c/b", json!({})));
+    let refused = reading.write(write).await.expect_err("may not write");
+    assert_eq!((refused.kind(), refused.retry()), (ErrorKind::Unavailable, Retry::Never));
+
+    let wrong = server.uri_of("app", &format!("{PASSWORD}wrong"));
+    let settings = json!({"serverSelectionTimeout": "1s"});
+    let stranger = provider(&wrong, &settings).open(&open_context("t_guarded")).await;
+    let stranger = stranger.expect_err("wrong password");
+    let shown = format!(
+        "{too_early:?}{too_early}{refused:?}{refused}{stranger:?}{stranger}{:?}{:?}",
+        reading.backend, reading.documents
+    );
+    assert!(!shown.contains(PASSWORD), "{shown}");
+    assert_eq!(stranger.kind(), ErrorKind::Unavailable);
+    reading.documents.close().await.expect("close");
+    fixture.documents.close().await.expect("close");
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_change_the_schema_gets_the_command() {
+    let (server, root) = Server::start_guarded().await;
+    let database = "backend_tests_t_plain";
+    let resource = doc! { "db": database, "collection": "" };
+    let actions =
+        ["find", "insert", "update", "remove", "changeStream", "listCollections", "listIndexes"];
+    let role = doc! {
+        "createRole": "plain",
+        "privileges": [{ "resource": resource, "actions": &actions[..] }],
+        "roles": [],
+    };
+    root.database("admin").run_command(role).await.expect("role");
+    let user = doc! { "createUser": "plain", "pwd": PASSWORD, "roles": ["plain"] };
+    root.database("admin").run_command(user).await.expect("user");
+    let plain = server.uri_of("plain", PASSWORD);
+    let opened = provider(&plain, &json!({})).open(&open_context("t_plain")).await;
+    let error = opened.expect_err("the collections are missing");
+    let command = error.fact("command").expect("the command to run");
+    assert!(command.contains("create") && command.contains("documents"), "{command}");
+    // Somebody who may makes what is missing; then the plain role is enough.
+    let complete = Fixture::at(&server.uri_of("root", "root"), "t_plain", &json!({})).await;
+    let fixture = Fixture::at(&plain, "t_plain", &json!({})).await;
+    fixture.insert("c/a", json!({})).await;
+    assert_eq!(fixture.log().await, ["create c/a@1"]);
+    fixture.documents.close().await.expect("close");
+    complete.finish().await;
 }
