@@ -6,6 +6,7 @@
 mod create;
 mod get;
 mod hub;
+mod mongo;
 mod query;
 mod raw;
 mod redis_check;
@@ -63,6 +64,7 @@ fn benchmarks() -> [(&'static str, Benchmark); 7] {
             runtime.block_on(query::run(arguments.rounds, arguments.documents_max))
         }),
         ("redis check", |runtime, arguments| runtime.block_on(redis_check::run(arguments.rounds))),
+        ("mongo", |runtime, arguments| runtime.block_on(mongo::run(arguments.rounds))),
         ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
     ]
 }

@@ -11,8 +11,9 @@ pub(crate) fn factories() -> Vec<Box<dyn BackendFactory>> {
         syntrix_storage_memory::factory(),
         #[cfg(feature = "sqlite")]
         syntrix_storage_sqlite::factory(),
+        #[cfg(feature = "mongo")]
+        syntrix_storage_mongodb::factory(),
         planned::postgres(),
-        planned::mongodb(),
         #[cfg(feature = "redis")]
         syntrix_storage_redis::factory(),
     ]

@@ -12,14 +12,9 @@ use syntrix_storage_core::backend::{
 use syntrix_storage_core::{Error, ErrorKind, HumanDuration, Result, Secret, SettingsNode};
 
 const ALL: StoreSet = StoreSet { documents: true, users: true, revocations: true };
-const WITHOUT_REVOCATIONS: StoreSet = StoreSet { documents: true, users: true, revocations: false };
 
 pub(crate) fn postgres() -> Box<dyn BackendFactory> {
     Box::new(Planned::<PostgresSettings>::new("pg", ALL))
-}
-
-pub(crate) fn mongodb() -> Box<dyn BackendFactory> {
-    Box::new(Planned::<MongoSettings>::new("mongo", WITHOUT_REVOCATIONS))
 }
 
 /// One `pg` block.
@@ -29,25 +24,6 @@ pub(crate) fn mongodb() -> Box<dyn BackendFactory> {
 struct PostgresSettings {
     /// Connection URL.
     dsn: Secret,
-    /// How long tombstones stay. Default: 30d.
-    soft_delete_retention: Option<HumanDuration>,
-    /// How long changes can be watched. Default: 72h.
-    watch_retention: Option<HumanDuration>,
-}
-
-/// One `mongo` block.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "the backend that reads them is not in this build")]
-struct MongoSettings {
-    /// Connection URI.
-    uri: Secret,
-    /// Database.
-    db: String,
-    /// Collection of the documents. Default: documents.
-    data_collection: Option<String>,
-    /// Collection of the documents under `sys`. Default: sys.
-    sys_collection: Option<String>,
     /// How long tombstones stay. Default: 30d.
     soft_delete_retention: Option<HumanDuration>,
     /// How long changes can be watched. Default: 72h.

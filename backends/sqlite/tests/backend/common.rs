@@ -16,6 +16,7 @@ use syntrix_storage_core::{
 use tempfile::TempDir;
 
 pub const START: i64 = 1_700_000_000_000;
+pub const DIFFERENTIAL_CASES: u32 = 256;
 
 /// An open store in a folder of its own, with a clock that stands still.
 pub struct Fixture {
@@ -33,6 +34,11 @@ impl Fixture {
     pub async fn with(settings: &Value) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("folder"));
         Self::in_folder(folder, settings).await
+    }
+
+    /// The power is not cut while random queries run.
+    pub async fn for_differential() -> Self {
+        Self::with(&json!({"synchronous": "normal"})).await
     }
 
     pub async fn in_folder(folder: Arc<TempDir>, settings: &Value) -> Self {

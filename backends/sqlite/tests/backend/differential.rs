@@ -1,4 +1,5 @@
-//! Random documents and queries: what SQLite answers is what the reference evaluator of core says.
+//! Random documents and queries: what the backend answers is what the reference evaluator of core says. Shared by the backends
+//! that translate plans; `common` opens theirs.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use syntrix_storage_core::{
     Direction, Document, IndexDefinition, Operation, Operator, OrderBy, Place, Query, QueryPlan,
 };
 
-use crate::common::{Fixture, context, document, parse, replace_live};
+use crate::common::{DIFFERENTIAL_CASES, Fixture, context, document, parse};
 
 const KEYS: [&str; 12] =
     ["a", "b", "", "q\"r", "b\\s", "l\n", "1.0.1", "o'k", "$x", "[0]", "%_*?", "é\u{1f600}"];
@@ -23,7 +24,7 @@ const SYSTEM: [&str; 7] =
 /// One store for all cases; each case has a collection of its own.
 static STORE: LazyLock<(tokio::runtime::Runtime, Fixture)> = LazyLock::new(|| {
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
-    let fixture = runtime.block_on(Fixture::with(&json!({"synchronous": "normal"})));
+    let fixture = runtime.block_on(Fixture::for_differential());
     (runtime, fixture)
 });
 
@@ -238,16 +239,15 @@ async fn store(fixture: &Fixture, collection: &str, all: &[(Value, u8)]) -> Vec<
     let inserts = all.iter().enumerate();
     let inserts =
         inserts.map(|(number, (data, _))| Write::Insert(document(&path(number), data.clone())));
-    let mut writes: Vec<_> = inserts.collect();
+    let outcomes = fixture.documents.write(inserts.collect(), &context(Operation::Bulk)).await;
+    assert!(outcomes.iter().all(Result::is_ok));
     for (number, (data, fate)) in all.iter().enumerate() {
         match fate {
-            0 => writes.push(replace_live(&path(number), None)),
-            1 | 2 => writes.push(replace_live(&path(number), Some(data.clone()))),
+            0 => drop(fixture.delete(&path(number)).await),
+            1 | 2 => drop(fixture.update(&path(number), data.clone()).await),
             _ => {}
         }
     }
-    let outcomes = fixture.documents.write(writes, &context(Operation::Bulk)).await;
-    assert!(outcomes.iter().all(Result::is_ok));
     let paths: Vec<_> = (0..all.len()).map(|number| parse(&path(number))).collect();
     let stored = fixture.documents.get_many(&paths, &context(Operation::Read)).await.expect("read");
     stored.into_iter().flatten().collect()
@@ -289,10 +289,14 @@ async fn ask(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: DIFFERENTIAL_CASES,
+        max_shrink_iters: 400,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn sqlite_answers_as_the_reference_does(
+    fn the_backend_answers_as_the_reference_does(
         name in select(&COLLECTIONS[..]),
         all in vec((data(), 0u8..8), 0..30),
         questions in vec(question(), 1..8),

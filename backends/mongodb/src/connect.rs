@@ -1,0 +1,136 @@
+//! Connections: one driver client per distinct server and use, shared by every store of this process that needs it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::options::{Acknowledgment, ClientOptions, DriverInfo, ReadConcern, WriteConcern};
+use mongodb::options::{ReadPreference, SelectionCriteria};
+use syntrix_storage_core::Result;
+
+use crate::error::from_driver;
+use crate::settings::Settings;
+
+/// A client belongs to the runtime that its background work runs on.
+type PoolKey = (tokio::runtime::Id, String);
+
+static POOLS: LazyLock<Mutex<HashMap<PoolKey, Pool>>> = LazyLock::new(Mutex::default);
+
+struct Pool {
+    client: Client,
+    leases: usize,
+}
+
+/// A hold on the shared connections. They close with the last one.
+pub(crate) struct Connections {
+    key: PoolKey,
+    client: Mutex<Option<Client>>,
+}
+
+impl Connections {
+    /// Shares the open connections to this server, or prepares new ones. Nothing is sent yet.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+        let key = (tokio::runtime::Handle::current().id(), fingerprint(settings));
+        if let Some(client) = share(&key) {
+            return Ok(Self { key, client: Mutex::new(Some(client)) });
+        }
+        let options = options(settings).await?;
+        let client = Client::with_options(options).map_err(|error| from_driver(&error))?;
+        let client = keep(&key, client);
+        Ok(Self { key, client: Mutex::new(Some(client)) })
+    }
+
+    /// The driver's client; `None` once closed.
+    pub(crate) fn client(&self) -> Option<Client> {
+        lock(&self.client).clone()
+    }
+
+    /// Lets go; the last one closes every connection and waits for it.
+    pub(crate) async fn close(&self) {
+        let Some(client) = lock(&self.client).take() else { return };
+        drop(client);
+        if let Some(client) = leave(&self.key) {
+            client.shutdown().immediate(true).await;
+        }
+    }
+}
+
+impl fmt::Debug for Connections {
+    /// The driver's own form names hosts and options; nobody needs them here.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Connections").finish_non_exhaustive()
+    }
+}
+
+/// A handle that is dropped without close keeps nobody else's connections open.
+impl Drop for Connections {
+    fn drop(&mut self) {
+        if lock(&self.client).take().is_some() {
+            drop(leave(&self.key));
+        }
+    }
+}
+
+fn share(key: &PoolKey) -> Option<Client> {
+    let mut pools = lock(&POOLS);
+    let pool = pools.get_mut(key)?;
+    pool.leases += 1;
+    Some(pool.client.clone())
+}
+
+/// Two that opened at once use the connections of the first.
+fn keep(key: &PoolKey, client: Client) -> Client {
+    let mut pools = lock(&POOLS);
+    let pool = pools.entry(key.clone()).or_insert(Pool { client, leases: 0 });
+    pool.leases += 1;
+    pool.client.clone()
+}
+
+/// Counts one out; gives the client to whoever was the last.
+fn leave(key: &PoolKey) -> Option<Client> {
+    let mut pools = lock(&POOLS);
+    let pool = pools.get_mut(key)?;
+    pool.leases -= 1;
+    if pool.leases > 0 {
+        return None;
+    }
+    pools.remove(key).map(|pool| pool.client)
+}
+
+/// What makes two blocks use one set of connections. A digest, because a URI may carry a password.
+pub(crate) fn fingerprint(settings: &Settings) -> String {
+    let Settings { uri, pool_connections_max, server_selection_timeout, connect_timeout, .. } =
+        settings;
+    let parts = format!(
+        "{} {pool_connections_max} {server_selection_timeout} {connect_timeout}",
+        uri.expose()
+    );
+    blake3::hash(parts.as_bytes()).to_hex()[..32].to_owned()
+}
+
+/// Acknowledged means: in the journal of a majority. Read means: confirmed by a majority, from the primary.
+async fn options(settings: &Settings) -> Result<ClientOptions> {
+    let address = settings.address()?;
+    let mut options = ClientOptions::parse(address).await.map_err(|error| from_driver(&error))?;
+    options.app_name.get_or_insert_with(|| "syntrix-storage".to_owned());
+    options.driver_info = Some(DriverInfo::builder().name("syntrix-storage").build());
+    options.max_pool_size.get_or_insert(settings.pool_connections_max);
+    options.server_selection_timeout.get_or_insert(settings.server_selection_timeout.0);
+    options.connect_timeout.get_or_insert(settings.connect_timeout.0);
+    options.max_connecting.get_or_insert(8);
+    options.heartbeat_freq.get_or_insert(Duration::from_secs(2));
+    // What the uri says of these would change answers.
+    options.retry_reads = Some(true);
+    options.retry_writes = Some(true);
+    options.read_concern = Some(ReadConcern::majority());
+    options.write_concern =
+        Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    Ok(options)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,88 @@
+//! One entry of the change stream as a change.
+
+use mongodb::bson::{Document, RawDocumentBuf, doc};
+use syntrix_storage_core::backend::Change;
+use syntrix_storage_core::{Document as StoredDocument, EventType, Result, Timestamp};
+
+use crate::error::{damaged, from_driver};
+use crate::position::Place;
+use crate::record;
+use crate::stream::{Entry, Source};
+
+/// The change of an entry; `None` if it is none of ours. Its commit time is not before `earliest`.
+pub(crate) async fn change(
+    source: &Source,
+    entry: Entry,
+    earliest: Timestamp,
+) -> Result<Option<Change>> {
+    let written = match entry.event.get_str("operationType") {
+        Ok("insert" | "replace") => written(&entry.event),
+        Ok("update") => rewritten(source, &entry.event).await?,
+        Ok(other) => {
+            tracing::error!(
+                operation = other,
+                "documents were removed around the storage layer; no events tell of each"
+            );
+            None
+        }
+        Err(_) => None,
+    };
+    let Some((event_type, document, at)) = written else { return Ok(None) };
+    let commit_time = at.max(earliest);
+    Ok(Some(Change {
+        event_type,
+        before: before(&entry.event),
+        document,
+        commit_time,
+        position: Place::new(entry.token, commit_time).to_position(),
+    }))
+}
+
+type Written = (EventType, StoredDocument, Timestamp);
+
+/// Every write of ours carries the whole record.
+fn written(event: &Document) -> Option<Written> {
+    let record = event.get_document("fullDocument").ok()?;
+    let read = decode(record);
+    if read.is_err() {
+        tracing::error!("somebody else stored a record that is no document; it is left out");
+    }
+    read.ok()
+}
+
+fn decode(record: &Document) -> Result<Written> {
+    let raw = RawDocumentBuf::try_from(record).map_err(|_| damaged())?;
+    let (event_type, at) = record::change(&raw)?;
+    Ok((event_type, record::decode(&raw)?, at))
+}
+
+/// An update in place comes from outside and brings no record. The present one is the best there is: it may be a later one.
+async fn rewritten(source: &Source, event: &Document) -> Result<Option<Written>> {
+    tracing::warn!(
+        "a record was updated around the storage layer; its event may show a later state"
+    );
+    let (Ok(namespace), Ok(key)) = (event.get_document("ns"), event.get_document("documentKey"))
+    else {
+        return Ok(None);
+    };
+    let (Ok(collection), Some(id)) = (namespace.get_str("coll"), key.get("_id")) else {
+        return Ok(None);
+    };
+    let collection = source.database.collection::<RawDocumentBuf>(collection);
+    let found =
+        collection.find_one(doc! { "_id": id }).await.map_err(|error| from_driver(&error))?;
+    let Some(found) = found else { return Ok(None) };
+    let document = record::decode(&found);
+    let (Ok(document), Ok((event_type, at))) = (document, record::change(&found)) else {
+        return Ok(None);
+    };
+    let event_type = if event_type == EventType::Create { EventType::Update } else { event_type };
+    Ok(Some((event_type, document, at)))
+}
+
+/// What was there before, live documents only; the server may have dropped it already.
+fn before(event: &Document) -> Option<StoredDocument> {
+    let record = event.get_document("fullDocumentBeforeChange").ok()?;
+    let raw = RawDocumentBuf::try_from(record).ok()?;
+    record::decode(&raw).ok().filter(|document| !document.is_deleted())
+}

@@ -1,0 +1,110 @@
+//! Cursors that nobody reads at the moment.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::stream::{self, Source, Stream};
+
+/// Most cursors that wait for their reader: the one at the end, and a few that catch up.
+const PARKED_MAX: usize = 6;
+/// A cursor that nobody came back for.
+const AGE_MAX: Duration = Duration::from_secs(30);
+/// How long a close waits for those who wait on a cursor that it has closed.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The cursors of one feed.
+#[derive(Debug)]
+pub(crate) struct Parking {
+    source: Source,
+    state: Mutex<State>,
+    /// How many wait on the server.
+    waiting: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    parked: Vec<(Instant, Stream)>,
+    waited_on: HashSet<i64>,
+    closed: bool,
+}
+
+impl Parking {
+    pub(crate) fn new(source: Source) -> Self {
+        Self { source, state: Mutex::default(), waiting: watch::Sender::new(0) }
+    }
+
+    /// The cursor that stands at `place`.
+    pub(crate) fn take(&self, place: &str) -> Option<Stream> {
+        let mut state = self.state();
+        let index = state.parked.iter().position(|(_, stream)| stream.place() == place)?;
+        Some(state.parked.swap_remove(index).1)
+    }
+
+    /// Keeps a cursor for whoever goes on at its place; closes one that is too many or too old.
+    pub(crate) async fn park(&self, stream: Stream) {
+        for surplus in self.exchange(stream) {
+            surplus.close().await;
+        }
+    }
+
+    fn exchange(&self, mut stream: Stream) -> Vec<Stream> {
+        stream.rest();
+        let mut state = self.state();
+        let twin = state.parked.iter().any(|(_, other)| other.place() == stream.place());
+        if state.closed || twin || stream.cursor() == 0 {
+            return vec![stream];
+        }
+        state.parked.push((Instant::now(), stream));
+        let mut surplus = Vec::new();
+        while state.parked.len() > PARKED_MAX
+            || state.parked.first().is_some_and(|(since, _)| since.elapsed() > AGE_MAX)
+        {
+            surplus.push(state.parked.remove(0).1);
+        }
+        surplus
+    }
+
+    /// Notes that somebody waits on a cursor, so that a close can end the wait.
+    pub(crate) fn wait_with(&self, cursor: i64) -> Waiting<'_> {
+        self.state().waited_on.insert(cursor);
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        Waiting { parking: self, cursor }
+    }
+
+    /// Closes every cursor, ends every wait and lets nothing be parked any more.
+    pub(crate) async fn close(&self) {
+        let cursors: Vec<i64> = {
+            let mut state = self.state();
+            state.closed = true;
+            let parked = std::mem::take(&mut state.parked);
+            let parked = parked.into_iter().map(|(_, stream)| stream.cursor());
+            parked.chain(state.waited_on.iter().copied()).collect()
+        };
+        stream::kill(&self.source, &cursors).await;
+        let mut waiting = self.waiting.subscribe();
+        let none = waiting.wait_for(|waiting| *waiting == 0);
+        // Whoever still waits then ends with the connections.
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, none).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody waits on a cursor until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting<'parking> {
+    parking: &'parking Parking,
+    cursor: i64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.parking.state().waited_on.remove(&self.cursor);
+        self.parking.waiting.send_modify(|waiting| *waiting -= 1);
+    }
+}

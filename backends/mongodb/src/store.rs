@@ -1,0 +1,324 @@
+//! An open database: its connections, its collections, and how they are opened and let go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mongodb::bson::RawDocumentBuf;
+use mongodb::{Client, Collection, Database};
+use syntrix_storage_core::backend::{Canary, OpenContext};
+use syntrix_storage_core::{
+    Clock, CollectionPattern, Error, ErrorKind, PatternSegment, Result, Retention, TokenSeal,
+};
+
+use crate::connect::Connections;
+use crate::creates::Creates;
+use crate::error::{closed, from_driver};
+use crate::schema::Metadata;
+use crate::server::{self, Topology};
+use crate::settings::Settings;
+use crate::stream::{Source, Start, Stream};
+use crate::watch::Changes;
+use crate::{catalogue, schema};
+
+/// The top-level collection whose documents lie apart.
+const RESERVED: &str = "sys";
+
+/// Where a document lies on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// Documents of the application.
+    Data,
+    /// Documents under `sys`.
+    Sys,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 2] = [Self::Data, Self::Sys];
+
+    /// By the first segment of the collection's path.
+    pub(crate) fn of(collection: &str) -> Self {
+        match collection.split('/').next() {
+            Some(RESERVED) => Self::Sys,
+            _ => Self::Data,
+        }
+    }
+
+    /// Where the collections of an index lie; a collection segment is literal in a pattern.
+    pub(crate) fn of_pattern(pattern: &CollectionPattern) -> Self {
+        match pattern.segments().next() {
+            Some(PatternSegment::Collection(RESERVED)) => Self::Sys,
+            _ => Self::Data,
+        }
+    }
+}
+
+/// One open database.
+#[derive(Debug)]
+pub(crate) struct Store {
+    connections: Connections,
+    pub(crate) database: Database,
+    /// Data, then sys.
+    names: [String; 2],
+    records: [Collection<RawDocumentBuf>; 2],
+    creates: [Creates; 2],
+    /// The feed; `None` on a server that has none.
+    changes: Option<Arc<Changes>>,
+    pub(crate) topology: Topology,
+    pub(crate) before: bool,
+    pub(crate) seal: TokenSeal,
+    pub(crate) canary: Canary,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) retention: Retention,
+    pub(crate) operation_timeout: Duration,
+    /// Stores that were handed out and not closed.
+    leases: AtomicUsize,
+}
+
+impl Store {
+    /// Connects, checks the server, and makes sure that everything is there.
+    pub(crate) async fn open(settings: &Settings, context: &OpenContext) -> Result<Self> {
+        let connections = Connections::open(settings).await?;
+        let opened = Self::open_on(&connections, settings, context).await;
+        match opened {
+            Ok(parts) => Ok(parts.into_store(connections, settings, context)?),
+            Err(error) => {
+                connections.close().await;
+                Err(error.in_operation("open"))
+            }
+        }
+    }
+
+    async fn open_on(
+        connections: &Connections,
+        settings: &Settings,
+        context: &OpenContext,
+    ) -> Result<Parts> {
+        let client = connections.client().ok_or_else(closed)?;
+        let database = client.database(&database_name(settings, context));
+        let topology = server::inspect(&client.database("admin")).await?;
+        let metadata = Metadata::new(&database, &settings.data_collection);
+        let record = metadata.ensure().await?;
+        let names = [settings.data_collection.clone(), settings.sys_collection.clone()];
+        for name in &names {
+            catalogue::ensure_documents(&database, name, settings.before_images).await?;
+        }
+        if topology == Topology::Sharded {
+            shard(&client, &database, &names).await?;
+        }
+        let source = Source {
+            before: has_before_images(&database, &names).await?,
+            collections: Arc::new(names.clone()),
+            router: router(&client, topology, settings)?,
+            database: database.clone(),
+        };
+        if topology != Topology::Standalone && record.get_str("floor").is_err() {
+            begin_history(&source, &metadata).await?;
+        }
+        let seal = schema::token_seal(&record)?;
+        let canary = schema::ensure_witnesses(&database).await?;
+        Ok(Parts { database, names, topology, metadata, source, seal, canary })
+    }
+
+    pub(crate) fn name(&self, table: Table) -> &str {
+        &self.names[table as usize]
+    }
+
+    pub(crate) fn records(&self, table: Table) -> &Collection<RawDocumentBuf> {
+        &self.records[table as usize]
+    }
+
+    pub(crate) fn creates(&self, table: Table) -> &Creates {
+        &self.creates[table as usize]
+    }
+
+    /// The feed, or how to get one.
+    pub(crate) fn changes(&self) -> Result<&Arc<Changes>> {
+        self.changes.as_ref().ok_or_else(crate::watch::unsupported)
+    }
+
+    /// Ends the waits on the server and closes the connections, if nobody else in this process uses them.
+    pub(crate) async fn close(&self) -> Result<()> {
+        if let Some(changes) = &self.changes {
+            changes.close().await;
+        }
+        self.connections.close().await;
+        Ok(())
+    }
+}
+
+/// What is known once everything is there.
+struct Parts {
+    database: Database,
+    names: [String; 2],
+    topology: Topology,
+    metadata: Metadata,
+    source: Source,
+    seal: TokenSeal,
+    canary: Canary,
+}
+
+impl Parts {
+    fn into_store(
+        self,
+        connections: Connections,
+        settings: &Settings,
+        context: &OpenContext,
+    ) -> Result<Store> {
+        let Self { database, names, topology, metadata, source, seal, canary } = self;
+        let records = [0, 1].map(|table: usize| database.collection(&names[table]));
+        let creates = [0, 1].map(|table: usize| Creates::start(records[table].clone()));
+        let clock = Arc::clone(&context.clock);
+        let before = source.before && topology != Topology::Standalone;
+        let watchable = topology != Topology::Standalone;
+        let changes = watchable.then(|| Changes::new(source, metadata, Arc::clone(&clock)));
+        Ok(Store {
+            connections,
+            database,
+            names,
+            records,
+            creates,
+            changes,
+            topology,
+            before,
+            seal,
+            canary,
+            clock,
+            retention: settings.retention()?,
+            operation_timeout: settings.operation_timeout.0,
+            leases: AtomicUsize::new(0),
+        })
+    }
+}
+
+/// A namespace is a database of its own.
+fn database_name(settings: &Settings, context: &OpenContext) -> String {
+    match &context.namespace {
+        Some(namespace) => format!("{}_{namespace}", settings.db),
+        None => settings.db.clone(),
+    }
+}
+
+async fn has_before_images(database: &Database, names: &[String; 2]) -> Result<bool> {
+    Ok(catalogue::has_before_images(database, &names[0]).await?
+        && catalogue::has_before_images(database, &names[1]).await?)
+}
+
+/// History begins where the first process that could watch it opened the store.
+async fn begin_history(source: &Source, metadata: &Metadata) -> Result<()> {
+    let stream = Stream::open(source, &Start::Now).await.map_err(|error| from_driver(&error))?;
+    let place = stream.place().to_owned();
+    stream.close().await;
+    metadata.begin_history(&place).await
+}
+
+/// Spreads the documents by collection; does nothing if they are.
+async fn shard(client: &Client, database: &Database, names: &[String; 2]) -> Result<()> {
+    /// AlreadyInitialized: sharded by this key.
+    const DONE: i32 = 23;
+    let names = names.each_ref().map(String::as_str);
+    for command in server::shard_commands(database.name(), &names) {
+        match client.database("admin").run_command(command.clone()).await {
+            Ok(_) => {}
+            Err(error) if crate::error::code_of(&error) == Some(DONE) => {}
+            Err(error) => return Err(catalogue::refused(&error, &command)),
+        }
+    }
+    Ok(())
+}
+
+/// A change stream stays on the router that opened it, so one is chosen.
+fn router(
+    _client: &Client,
+    topology: Topology,
+    settings: &Settings,
+) -> Result<Option<mongodb::options::ServerAddress>> {
+    if topology != Topology::Sharded {
+        return Ok(None);
+    }
+    match settings.address()?.host_info {
+        mongodb::options::HostInfo::HostIdentifiers(hosts) => Ok(hosts.into_iter().next()),
+        // Found by the driver only; with one router nothing has to be chosen.
+        _ => Ok(None),
+    }
+}
+
+/// One store's hold on the database. The connections close with the last of them: closing one store leaves the others open.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    store: Arc<Store>,
+    released: AtomicBool,
+}
+
+impl Lease {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        store.leases.fetch_add(1, Ordering::SeqCst);
+        Self { store, released: AtomicBool::new(false) }
+    }
+
+    /// The database, for the length of one call.
+    pub(crate) fn store(&self) -> Result<&Arc<Store>> {
+        if self.released.load(Ordering::SeqCst) { Err(closed()) } else { Ok(&self.store) }
+    }
+
+    /// What is known of the database without using it.
+    pub(crate) fn known(&self) -> &Store {
+        &self.store
+    }
+
+    /// Lets go; the last one closes the connections. Once dropped half way, the next call goes on with it.
+    pub(crate) async fn release(&self) -> Result<()> {
+        self.count_out();
+        if self.store.leases.load(Ordering::SeqCst) == 0 {
+            self.store.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Once, however often it is called.
+    fn count_out(&self) {
+        if !self.released.swap(true, Ordering::SeqCst) {
+            self.store.leases.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A store that was dropped without close keeps nobody from closing the connections.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.count_out();
+    }
+}
+
+/// Removes a closed namespace's database.
+pub(crate) async fn remove_namespace(settings: &Settings, context: &OpenContext) -> Result<()> {
+    if context.namespace.is_none() {
+        return Err(Error::new(ErrorKind::InvalidArgument, "remove_namespace")
+            .with_message("only a namespace can be removed, not the configured data"));
+    }
+    let connections = Connections::open(settings).await?;
+    let client = connections.client().ok_or_else(closed)?;
+    let dropped = client.database(&database_name(settings, context)).drop().await;
+    drop(client);
+    connections.close().await;
+    dropped.map_err(|error| from_driver(&error).in_operation("remove_namespace"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_reserved_collection_lies_apart() {
+        for (collection, table) in [
+            ("sys", Table::Sys),
+            ("sys/a/b", Table::Sys),
+            ("system", Table::Data),
+            ("a/sys/b", Table::Data),
+        ] {
+            assert_eq!(Table::of(collection), table, "{collection}");
+            let pattern = CollectionPattern::parse(collection).unwrap();
+            assert_eq!(Table::of_pattern(&pattern), table, "{collection}");
+        }
+    }
+}

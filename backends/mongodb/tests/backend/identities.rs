@@ -1,0 +1,186 @@
+//! Accounts and revoked tokens where the server alone decides: races, the server's time, and lost data.
+
+use std::sync::Arc;
+
+use mongodb::bson::{Document as Record, doc};
+use syntrix_storage_core::backend::{
+    Insertion, RevocationRequest, UserApplied, UserRecord, UserWrite,
+};
+use syntrix_storage_core::{
+    ErrorKind, Operation, RevokeOutcome, Timestamp, TokenId, User, UserId, UsernameKey,
+};
+
+use crate::common::{Fixture, context};
+
+fn account(id: &str, name: &str) -> UserRecord {
+    let user =
+        User::first(UserId::parse(id).expect("valid"), name, Timestamp::from_milliseconds(1));
+    let key = UsernameKey::from_stored(name);
+    UserRecord { user, key, key_rule_version: 1, login_window: 0, login_sequence: 0 }
+}
+
+fn request(token: &str, keep_until: Timestamp) -> RevocationRequest {
+    RevocationRequest {
+        token: TokenId::parse(token).expect("valid"),
+        immediate: false,
+        expires_at: keep_until,
+        keep_until,
+        reason: None,
+        subject: None,
+        family: None,
+        successor: None,
+    }
+}
+
+#[tokio::test]
+async fn of_sixteen_accounts_with_one_name_one_is_made() {
+    let fixture = Arc::new(Fixture::open().await);
+    let users = fixture.backend.users().expect("users");
+    users.ensure_indexes().await.expect("indexes");
+    let tasks: Vec<_> = (0..16)
+        .map(|number| {
+            let users = Arc::clone(&users);
+            let record = Box::new(account(&format!("u{number}"), "ada"));
+            tokio::spawn(async move {
+                users
+                    .write(UserWrite::Insert(record), &context(Operation::Write))
+                    .await
+                    .expect("write")
+            })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        match task.await.expect("task") {
+            UserApplied::Yes => made += 1,
+            outcome => assert_eq!(outcome, UserApplied::NameTaken),
+        }
+    }
+    assert_eq!(made, 1);
+    for expected in [UserApplied::Yes, UserApplied::IdTaken] {
+        let eve = UserWrite::Insert(Box::new(account("eve", "eve")));
+        let outcome = users.write(eve, &context(Operation::Write)).await.expect("write");
+        assert_eq!(outcome, expected);
+    }
+    users.close().await.expect("close");
+    Arc::into_inner(fixture).expect("last").finish().await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_unique_is_found_and_repeated_names_are_counted() {
+    let fixture = Fixture::open().await;
+    let users = fixture.backend.users().expect("users");
+    let raw = fixture.raw().await.collection::<Record>("users");
+    let rows = ["a", "b"].map(|id| doc! { "_id": id, "usernameKey": "ada", "deleted": false });
+    raw.insert_many(rows).await.expect("insert");
+    let error = users.ensure_indexes().await.expect_err("repeated names");
+    assert_eq!(error.fact("names"), Some("1"));
+    assert!(!format!("{error:?}").contains("ada"), "names stay out of errors");
+    raw.delete_many(doc! { "usernameKey": "ada" }).await.expect("delete");
+    let wrong = doc! {
+        "createIndexes": "users",
+        "indexes": [{ "key": { "usernameKey": 1 }, "name": "users_username_key" }],
+    };
+    fixture.raw().await.run_command(wrong).await.expect("index");
+    let error = users.ensure_indexes().await.expect_err("not unique");
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    raw.drop_index("users_username_key").await.expect("drop");
+    users.ensure_indexes().await.expect("made");
+    users.ensure_indexes().await.expect("verified");
+    users.close().await.expect("close");
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn of_thirty_two_rotations_one_wins_and_time_is_the_servers() {
+    let fixture = Arc::new(Fixture::open().await);
+    let revocations = fixture.backend.revocations().expect("revocations");
+    revocations.ensure_indexes().await.expect("indexes");
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let revocations = Arc::clone(&revocations);
+            let request = request("token", Timestamp::LATEST);
+            let operation = context(Operation::Write);
+            tokio::spawn(
+                async move { revocations.insert(request, &operation).await.expect("insert") },
+            )
+        })
+        .collect();
+    let mut won = 0;
+    for task in tasks {
+        let answer = task.await.expect("task");
+        // The injected clock stands in 2023; the server's does not.
+        assert!(answer.now.as_milliseconds() > 1_750_000_000_000);
+        won += usize::from(answer.value == Insertion::Inserted);
+    }
+    assert_eq!(won, 1);
+    revocations.close().await.expect("close");
+    Arc::into_inner(fixture).expect("last").finish().await;
+}
+
+#[tokio::test]
+async fn concurrent_joins_keep_the_strictest_of_all() {
+    let fixture = Arc::new(Fixture::open().await);
+    let revocations = fixture.backend.revocations().expect("revocations");
+    let until =
+        |number: i64| Timestamp::from_milliseconds(Timestamp::LATEST.as_milliseconds() - number);
+    let tasks: Vec<_> = (0..24)
+        .map(|number| {
+            let revocations = Arc::clone(&revocations);
+            let mut request = request("token", until(number));
+            request.immediate = number == 13;
+            tokio::spawn(async move {
+                revocations.join(request, &context(Operation::Write)).await.expect("join").value
+            })
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for task in tasks {
+        outcomes.push(task.await.expect("task"));
+    }
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == RevokeOutcome::Inserted).count(), 1);
+    let token = TokenId::parse("token").expect("valid");
+    let read = revocations.get(&token, &context(Operation::Read)).await.expect("get");
+    let record = read.value.expect("record");
+    assert!(record.immediate && record.keep_until == until(0));
+    revocations.close().await.expect("close");
+    Arc::into_inner(fixture).expect("last").finish().await;
+}
+
+#[tokio::test]
+async fn lost_revocations_show_by_the_mark_that_lay_beside_them() {
+    let fixture = Fixture::open().await;
+    let revocations = fixture.backend.revocations().expect("revocations");
+    let token = TokenId::parse("token").expect("valid");
+    let read = revocations.get(&token, &context(Operation::Read)).await.expect("get");
+    assert_eq!(read.canary, Some(revocations.canary()));
+    fixture.raw().await.collection::<Record>("revocations").drop().await.expect("drop");
+    let read = revocations.get(&token, &context(Operation::Read)).await.expect("get");
+    assert_eq!(read.canary, None);
+    let again = fixture.again().await;
+    let other = again.backend.revocations().expect("revocations");
+    assert_ne!(other.canary(), revocations.canary());
+    for store in [&revocations, &other] {
+        store.close().await.expect("close");
+    }
+    again.documents.close().await.expect("close");
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_purge_removes_what_is_over_and_leaves_the_mark() {
+    let fixture = Fixture::open().await;
+    let revocations = fixture.backend.revocations().expect("revocations");
+    let raw = fixture.raw().await.collection::<Record>("revocations");
+    let row = |id: &str, until: i64| {
+        doc! { "_id": id, "keepUntil": until, "immediate": false, "writes": 1_i64 }
+    };
+    raw.insert_many([row("over", 5), row("kept", Timestamp::LATEST.as_milliseconds())])
+        .await
+        .expect("insert");
+    let report = revocations.purge(10).await.expect("purge");
+    assert_eq!((report.purged, report.more), (1, false));
+    assert_eq!(raw.count_documents(doc! {}).await.expect("count"), 2, "the kept one and the mark");
+    revocations.close().await.expect("close");
+    fixture.finish().await;
+}
