@@ -25,7 +25,8 @@ const REPLACE_LIVE: i16 = 3;
 const APPLY_IF_NEWER: i16 = 4;
 
 /// Rows that are there are locked first, in the order of keys; rows that are not are inserted in that order. So no two
-/// batches wait for each other in a circle.
+/// batches wait for each other in a circle. A write that a look without lock refuses is not locked for: versions only
+/// grow, and a statement that locks nothing has nothing to commit.
 ///
 /// The log's number is drawn after the row is locked or inserted, because the entry is made from what the write returns.
 ///
@@ -35,9 +36,19 @@ pub(crate) const WRITE: &str = "WITH input AS MATERIALIZED (\
       SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], \
         $8::bigint[], $9::bigint[], $10::boolean[], $11::jsonb[]) \
       WITH ORDINALITY AS i(kind, id, fullpath, collection, parent, expected, created_at, updated_at, version, deleted, data, n)), \
-    old AS MATERIALIZED (\
+    seen AS MATERIALIZED (\
+      SELECT i.n, d.id, d.fullpath, d.version, d.created_at, d.updated_at, d.deleted, d.data, \
+        d.fullpath = i.fullpath AND CASE i.kind WHEN 1 THEN FALSE WHEN 2 THEN d.version <= i.expected \
+          WHEN 3 THEN NOT d.deleted AND (i.expected IS NULL OR d.version <= i.expected) \
+          ELSE d.version < i.version END AS possible \
+      FROM input AS i JOIN {schema}.documents AS d ON d.id = i.id), \
+    locked AS MATERIALIZED (\
       SELECT id, fullpath, version, created_at, updated_at, deleted, data FROM {schema}.documents \
-      WHERE id = ANY ($2) ORDER BY id FOR UPDATE), \
+      WHERE id = ANY (ARRAY(SELECT id FROM seen WHERE possible)) ORDER BY id FOR UPDATE), \
+    old AS (\
+      SELECT n, id, fullpath, version, created_at, updated_at, deleted, data FROM seen WHERE NOT possible UNION ALL \
+      SELECT s.n, l.id, l.fullpath, l.version, l.created_at, l.updated_at, l.deleted, l.data \
+      FROM seen AS s JOIN locked AS l ON l.id = s.id WHERE s.possible), \
     next AS MATERIALIZED (\
       SELECT i.n, i.id, i.fullpath, i.collection, i.parent, o.id IS NOT NULL AS found, \
         coalesce(o.fullpath = i.fullpath, TRUE) AND coalesce(CASE i.kind \
@@ -50,7 +61,7 @@ pub(crate) const WRITE: &str = "WITH input AS MATERIALIZED (\
         CASE i.kind WHEN 3 THEN o.version + 1 ELSE i.version END AS version, \
         i.deleted, i.data, o.fullpath AS old_fullpath, o.version AS old_version, o.created_at AS old_created_at, \
         o.updated_at AS old_updated_at, o.deleted AS old_deleted, o.data AS old_data \
-      FROM input AS i LEFT JOIN old AS o ON o.id = i.id), \
+      FROM input AS i LEFT JOIN old AS o ON o.n = i.n), \
     inserted AS (\
       INSERT INTO {schema}.documents (id, fullpath, collection, parent, created_at, updated_at, version, deleted, data) \
       SELECT id, fullpath, collection, parent, created_at, updated_at, version, deleted, data FROM next \

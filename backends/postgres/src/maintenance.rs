@@ -21,7 +21,7 @@ pub(crate) const PURGE: &str = "WITH old AS MATERIALIZED (SELECT id FROM {schema
       (SELECT FROM {schema}.documents WHERE deleted AND updated_at < $1 LIMIT $2 + 1) AS all_old)";
 /// Counts end at a number that says enough: exact ones would read whole tables.
 const DOCUMENT_FACTS: &str = "SELECT \
-    (SELECT count(*) FROM (SELECT FROM {schema}.documents WHERE deleted LIMIT 100000) AS some), \
+    (SELECT count(*) FROM (SELECT FROM {schema}.documents WHERE deleted LIMIT 100000) AS counted), \
     coalesce((SELECT max(seq) FROM {schema}.changes), m.floor_seq) - m.floor_seq, \
     pg_is_in_recovery(), current_setting('synchronous_commit'), m.schema_version FROM {schema}.metadata AS m";
 

@@ -54,9 +54,9 @@ pub(crate) const PURGE: &str = "WITH now AS MATERIALIZED (SELECT (extract(epoch 
     SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM \
       (SELECT FROM {schema}.revocations AS r, now WHERE r.keep_until <= now.at LIMIT $2 + 1) AS all_old)";
 const FACTS: &str = "SELECT \
-    (SELECT count(*) FROM (SELECT FROM {schema}.revocations LIMIT 100000) AS some), \
+    (SELECT count(*) FROM (SELECT FROM {schema}.revocations LIMIT 100000) AS counted), \
     (SELECT count(*) FROM (SELECT FROM {schema}.revocations \
-      WHERE keep_until <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint LIMIT 100000) AS some), \
+      WHERE keep_until <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint LIMIT 100000) AS counted), \
     pg_is_in_recovery(), current_setting('synchronous_commit'), m.schema_version FROM {schema}.metadata AS m";
 /// Each attempt that fails means that somebody else's succeeded, and records only grow stricter.
 const ATTEMPTS_MAX: usize = 1000;

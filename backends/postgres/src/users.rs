@@ -67,8 +67,8 @@ pub(crate) const REPLACE: &str = "UPDATE {schema}.users SET username=$2,username
 pub(crate) const SET_LOGIN: &str = "UPDATE {schema}.users SET last_login_at=$2,last_failed_at=$3,failed_attempts=$4,\
     lockout_until=$5,lockout_count=$6,login_window=$7,login_sequence=$8 WHERE id=$1 AND login_sequence=$9 RETURNING 1";
 const FACTS: &str = "SELECT \
-    (SELECT count(*) FROM (SELECT FROM {schema}.users LIMIT 100000) AS some), \
-    (SELECT count(*) FROM (SELECT FROM {schema}.users WHERE disabled LIMIT 100000) AS some), \
+    (SELECT count(*) FROM (SELECT FROM {schema}.users LIMIT 100000) AS counted), \
+    (SELECT count(*) FROM (SELECT FROM {schema}.users WHERE disabled LIMIT 100000) AS counted), \
     pg_is_in_recovery(), current_setting('synchronous_commit'), m.schema_version FROM {schema}.metadata AS m";
 
 /// One handle on the accounts.

@@ -43,7 +43,7 @@ macro_rules! page {
             columns!(),
             " FROM {schema}.changes WHERE seq > $3 AND seq <= $5 AND xid = ANY ($2::xid8[]) \
              AND ($4::pg_snapshot IS NULL OR pg_visible_in_snapshot(xid, $4::pg_snapshot)) ORDER BY seq + 0 LIMIT $6)\
-             ) AS both ORDER BY seq LIMIT $6) AS l ON TRUE"
+             ) AS page ORDER BY seq LIMIT $6) AS l ON TRUE"
         )
     };
 }

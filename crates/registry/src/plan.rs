@@ -4,6 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use syntrix_storage_core::SettingsNode;
 use syntrix_storage_core::backend::{BackendProvider, StoreKind};
 
 use crate::diagnostic::Diagnostic;
@@ -76,6 +77,8 @@ pub struct ConfiguredBlock {
     pub name: String,
     /// The kind of backend.
     pub kind: &'static str,
+    /// Its settings as they stand in the file, values from the environment filled in. They may hold secrets.
+    pub settings: SettingsNode,
     /// Opens it.
     pub provider: Box<dyn BackendProvider>,
 }

@@ -89,7 +89,8 @@ impl<'file> Section<'file> {
             }
         };
         let provider = report.read(block.settings(), &path, |node| factory.configure(node))?;
-        Some(ConfiguredBlock { name: block.name.to_owned(), kind: factory.kind(), provider })
+        let (name, kind) = (block.name.to_owned(), factory.kind());
+        Some(ConfiguredBlock { name, kind, settings: block.settings(), provider })
     }
 
     fn factory<'factories>(

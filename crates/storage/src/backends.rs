@@ -11,7 +11,8 @@ pub(crate) fn factories() -> Vec<Box<dyn BackendFactory>> {
         syntrix_storage_memory::factory(),
         #[cfg(feature = "sqlite")]
         syntrix_storage_sqlite::factory(),
-        planned::postgres(),
+        #[cfg(feature = "pg")]
+        syntrix_storage_postgres::factory(),
         planned::mongodb(),
         planned::redis(),
     ]

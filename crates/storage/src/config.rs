@@ -248,10 +248,11 @@ impl StorageConfig {
         self
     }
 
+    /// The block of a store's primary as a flow mapping, without what a case sets itself. It may hold secrets.
     #[cfg(feature = "conformance")]
-    pub(crate) fn without_namespace(mut self) -> Self {
-        self.namespace = None;
-        self
+    pub(crate) fn primary_block(&self, store: StoreKind) -> Result<Option<String>> {
+        let plan = self.plan()?;
+        plan.store(store).map(|store| Ok(crate::flow::block(primary(store)?))).transpose()
     }
 
     pub(crate) async fn open(&self) -> Result<(Stores, Backends)> {

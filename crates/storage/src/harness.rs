@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -16,6 +17,9 @@ use tempfile::TempDir;
 
 use crate::config::StorageConfig;
 use crate::storage::{Storage, absent};
+
+/// Configurations of cases that were opened, for a namespace each.
+static CONFIGURATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// A [`Harness`] over a configuration, with a namespace per case in the configured servers and never in the configured data.
 ///
@@ -32,6 +36,8 @@ use crate::storage::{Storage, absent};
 pub struct StorageHarness {
     config: StorageConfig,
     kind: &'static str,
+    /// The first store's block, for configurations that a case writes itself.
+    block: String,
     capabilities: HashMap<StoreKind, Capabilities>,
     namespaces: Mutex<BTreeSet<String>>,
     /// Removed with the harness.
@@ -50,7 +56,8 @@ impl StorageHarness {
         let first = StoreKind::ALL.into_iter().find(|store| capabilities.contains_key(store));
         let first = first.ok_or_else(|| absent(StoreKind::Documents))?;
         let kind = config.primary_kind(first)?.ok_or_else(|| absent(first))?;
-        Ok(Self { config, kind, capabilities, namespaces: Mutex::default(), _folder: None })
+        let block = config.primary_block(first)?.unwrap_or_default();
+        Ok(Self { config, kind, block, capabilities, namespaces: Mutex::default(), _folder: None })
     }
 
     /// As [`StorageHarness::open`], with the data in a fresh folder that is removed with the harness.
@@ -89,7 +96,7 @@ impl Harness for StorageHarness {
             .with_clock(Arc::new(setup.clock.clone()))
             .with_retention(setup.retention)
             .with_fast_paths(setup.fast_paths);
-        OpenHandle::open(config, None).await
+        OpenHandle::open(config).await
     }
 
     async fn remove(&self, namespace: &str) -> Result<()> {
@@ -103,7 +110,7 @@ impl Harness for StorageHarness {
     }
 
     fn config_block(&self) -> String {
-        format!("{{kind: {}}}", self.kind)
+        self.block.clone()
     }
 
     async fn check_config(&self, yaml: &str, environment: &[(&str, &str)]) -> Result<Vec<String>> {
@@ -114,8 +121,11 @@ impl Harness for StorageHarness {
 
     async fn open_config(&self, yaml: &str) -> Result<Arc<dyn Handle>> {
         let folder = fresh_folder()?;
+        // A server keeps its data elsewhere, and the configured data is never touched.
+        let number = CONFIGURATIONS.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("config_{}_{number}", std::process::id());
         let config = self.config.clone().with_text(yaml).with_data_dir(folder.path());
-        OpenHandle::open(config.without_namespace(), Some(folder)).await
+        OpenHandle::open_own(config.with_namespace(namespace), folder).await
     }
 }
 
@@ -138,14 +148,19 @@ fn fresh_folder() -> Result<TempDir> {
 
 struct OpenHandle {
     storage: Storage,
-    /// Removed with the handle.
-    _folder: Option<TempDir>,
+    /// What is removed with the handle: a namespace, and the folder it may lie in.
+    own: Option<(StorageConfig, TempDir)>,
 }
 
 impl OpenHandle {
-    async fn open(config: StorageConfig, folder: Option<TempDir>) -> Result<Arc<dyn Handle>> {
+    async fn open(config: StorageConfig) -> Result<Arc<dyn Handle>> {
         let storage = Storage::from_config(config).await?;
-        Ok(Arc::new(Self { storage, _folder: folder }))
+        Ok(Arc::new(Self { storage, own: None }))
+    }
+
+    async fn open_own(config: StorageConfig, folder: TempDir) -> Result<Arc<dyn Handle>> {
+        let storage = Storage::from_config(config.clone()).await?;
+        Ok(Arc::new(Self { storage, own: Some((config, folder)) }))
     }
 }
 
@@ -172,7 +187,11 @@ impl Handle for OpenHandle {
     }
 
     async fn close(&self) -> Result<()> {
-        self.storage.close().await
+        self.storage.close().await?;
+        match &self.own {
+            Some((config, _)) => config.remove_namespace().await,
+            None => Ok(()),
+        }
     }
 }
 

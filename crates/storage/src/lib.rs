@@ -3,6 +3,8 @@
 mod backends;
 mod config;
 #[cfg(feature = "conformance")]
+mod flow;
+#[cfg(feature = "conformance")]
 mod harness;
 mod indexes;
 mod planned;

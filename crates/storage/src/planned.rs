@@ -11,13 +11,8 @@ use syntrix_storage_core::backend::{
 };
 use syntrix_storage_core::{Error, ErrorKind, HumanDuration, Result, Secret, SettingsNode};
 
-const ALL: StoreSet = StoreSet { documents: true, users: true, revocations: true };
 const WITHOUT_REVOCATIONS: StoreSet = StoreSet { documents: true, users: true, revocations: false };
 const REVOCATIONS: StoreSet = StoreSet { documents: false, users: false, revocations: true };
-
-pub(crate) fn postgres() -> Box<dyn BackendFactory> {
-    Box::new(Planned::<PostgresSettings>::new("pg", ALL))
-}
 
 pub(crate) fn mongodb() -> Box<dyn BackendFactory> {
     Box::new(Planned::<MongoSettings>::new("mongo", WITHOUT_REVOCATIONS))
@@ -25,19 +20,6 @@ pub(crate) fn mongodb() -> Box<dyn BackendFactory> {
 
 pub(crate) fn redis() -> Box<dyn BackendFactory> {
     Box::new(Planned::<RedisSettings>::new("redis", REVOCATIONS))
-}
-
-/// One `pg` block.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "the backend that reads them is not in this build")]
-struct PostgresSettings {
-    /// Connection URL.
-    dsn: Secret,
-    /// How long tombstones stay. Default: 30d.
-    soft_delete_retention: Option<HumanDuration>,
-    /// How long changes can be watched. Default: 72h.
-    watch_retention: Option<HumanDuration>,
 }
 
 /// One `mongo` block.

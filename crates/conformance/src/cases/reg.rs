@@ -227,7 +227,8 @@ pub(super) static CASES: &[Case] = &[
 /// A configuration with documents in the harness's backend and `settings` added to its block.
 pub(super) fn document_config(context: &Context, settings: &str) -> String {
     let block = context.harness().config_block();
-    let block = block.trim().trim_end_matches('}');
+    let block = block.trim();
+    let block = block.strip_suffix('}').unwrap_or(block);
     let separator = if settings.is_empty() { "" } else { ", " };
     format!("storage:\n  document:\n    backend: main\n    main: {block}{separator}{settings}}}\n")
 }
