@@ -78,8 +78,7 @@ pub(crate) async fn ensure_revocations(session: &mut Session, schema: &str) -> R
 }
 
 async fn is_there(session: &mut Session, schema: &str, part: &Part) -> Result<bool> {
-    let rows =
-        session.query_once(&in_schema(STORED, schema), &[(&part.name, Type::TEXT)]).await?;
+    let rows = session.query_once(&in_schema(STORED, schema), &[(&part.name, Type::TEXT)]).await?;
     let Some(row) = rows.first() else { return Ok(false) };
     let (definition, usable): (&str, bool) = (value(row, 0)?, value(row, 1)?);
     // The server quotes a name only where it must.
@@ -121,7 +120,9 @@ async fn refuse_repeated_names(session: &mut Session, schema: &str) -> Result<()
 
 fn missing(part: &Part, statement: &str) -> Error {
     Error::new(ErrorKind::ConfigInvalid, "")
-        .with_message("the role may not make what is missing; let the owner of the tables run the statement")
+        .with_message(
+            "the role may not make what is missing; let the owner of the tables run the statement",
+        )
         .with_fact("name", part.name)
         .with_fact("statement", statement)
 }

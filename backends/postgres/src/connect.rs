@@ -34,7 +34,10 @@ impl Target {
         // The parser's own text may quote the dsn.
         let parsed = settings.dsn.expose().parse::<Config>();
         let mut config = parsed.map_err(|_| {
-            block.invalid("dsn", "the dsn is not understood; write postgres://user:password@host:5432/database")
+            block.invalid(
+                "dsn",
+                "the dsn is not understood; write postgres://user:password@host:5432/database",
+            )
         })?;
         check(&config).map_err(|message| block.invalid("dsn", message))?;
         let encrypted = encryption(&config, settings, block)?;

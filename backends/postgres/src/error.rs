@@ -24,14 +24,18 @@ fn from_sqlstate(sqlstate: &str) -> Error {
     use ErrorKind::{ConfigInvalid, Internal, Timeout, Unavailable, Unsupported};
     let (kind, retry, message) = match sqlstate {
         // Rolled back by the server.
-        "40001" | "40P01" => (Unavailable, Retry::Safe, "the server chose this transaction to give way"),
+        "40001" | "40P01" => {
+            (Unavailable, Retry::Safe, "the server chose this transaction to give way")
+        }
         "55P03" => (Unavailable, Retry::Safe, "a lock was not free in time"),
         "57014" => (Timeout, Retry::Safe, "the server ended the statement at its time limit"),
         // Nothing was started.
         "57P03" => (Unavailable, Retry::Safe, "the server is starting or stopping"),
-        "53300" => {
-            (Unavailable, Retry::Safe, "the server has no connection left; lower poolConnectionsMax or raise max_connections")
-        }
+        "53300" => (
+            Unavailable,
+            Retry::Safe,
+            "the server has no connection left; lower poolConnectionsMax or raise max_connections",
+        ),
         "25006" => (Unavailable, Retry::Safe, "the server is read-only; is it a standby?"),
         // A plan made before the schema changed; the connection is not used again.
         "0A000" => (Unavailable, Retry::Safe, "the schema changed meanwhile"),
@@ -45,11 +49,15 @@ fn from_sqlstate(sqlstate: &str) -> Error {
             Retry::Never,
             "the role lacks a privilege; docs/backends/postgres-role.sql lists what it needs",
         ),
-        "28000" | "28P01" => (ConfigInvalid, Retry::Never, "the server refuses the role or its password"),
-        "3D000" => (ConfigInvalid, Retry::Never, "there is no such database"),
-        "3F000" | "42P01" | "42883" => {
-            (Internal, Retry::Never, "a table or function of the store is gone; was its schema dropped?")
+        "28000" | "28P01" => {
+            (ConfigInvalid, Retry::Never, "the server refuses the role or its password")
         }
+        "3D000" => (ConfigInvalid, Retry::Never, "there is no such database"),
+        "3F000" | "42P01" | "42883" => (
+            Internal,
+            Retry::Never,
+            "a table or function of the store is gone; was its schema dropped?",
+        ),
         // The commit may have happened before the connection went.
         "57P01" | "57P02" | "57P05" => {
             (Unavailable, Retry::IfIdempotent, "the server ended the connection")
@@ -169,7 +177,11 @@ mod tests {
     fn what_the_server_rolled_back_may_be_tried_again() {
         for code in ["40001", "40P01", "57P03", "53300", "25006"] {
             let error = from_sqlstate(code);
-            assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe), "{code}");
+            assert_eq!(
+                (error.kind(), error.retry()),
+                (ErrorKind::Unavailable, Retry::Safe),
+                "{code}"
+            );
         }
     }
 

@@ -8,9 +8,9 @@ use tokio_postgres::types::Type;
 use crate::KIND;
 use crate::error::damaged;
 use crate::row::value;
+use crate::schema;
 use crate::session::Parameter;
 use crate::sql::in_schema;
-use crate::schema;
 use crate::store::Store;
 
 /// A document that is revived at this moment is looked at again under its lock, or left to the next round.

@@ -7,6 +7,7 @@ use deadpool_postgres::{
 };
 use syntrix_storage_core::{Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_postgres::{Client, Config};
 
 use crate::connect::{Connector, Fault, loose, set_up};
@@ -19,12 +20,16 @@ const STANDBY: &str = "standby";
 /// Looking at a connection before it is used again is local.
 const RECYCLE_MAX: Duration = Duration::from_secs(1);
 
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
 /// A pool of connections to one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     pool: Deadpool,
     connector: Connector,
     answer_max: Duration,
+    acquire_max: Duration,
 }
 
 impl Pool {
@@ -45,13 +50,14 @@ impl Pool {
             }))
             .build()
             .map_err(|_| Error::new(ErrorKind::Internal, "open").with_message("no pool"))?;
-        let answer_max = answer_max(settings);
-        Ok(Self { pool, connector: connector.clone(), answer_max })
+        let (answer_max, acquire_max) = (answer_max(settings), settings.acquire_timeout.0);
+        Ok(Self { pool, connector: connector.clone(), answer_max, acquire_max })
     }
 
     /// A connection for as long as the caller keeps it.
     pub(crate) async fn session(&self) -> Result<Session> {
-        let client = self.pool.get().await.map_err(|error| pool_error(&error))?;
+        let connect = || async { self.pool.get().await.map_err(|error| pool_error(&error)) };
+        let client = patiently(self.acquire_max, connect).await?;
         Ok(Session::new(client, self.connector.clone(), self.answer_max))
     }
 
@@ -63,6 +69,26 @@ impl Pool {
     /// Connections that are open or being opened.
     pub(crate) fn size(&self) -> usize {
         self.pool.status().size
+    }
+}
+
+/// Connects, and while the server has no connection left for us, tries again until `limit`: others give theirs back.
+pub(crate) async fn patiently<T, Connecting>(
+    limit: Duration,
+    connect: impl Fn() -> Connecting,
+) -> Result<T>
+where
+    Connecting: Future<Output = Result<T>>,
+{
+    let (end, mut pause) = (Instant::now() + limit, PAUSE_MIN);
+    loop {
+        match connect().await {
+            Err(error) if error.fact("sqlstate") == Some("53300") && Instant::now() < end => {
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            done => return done,
+        }
     }
 }
 
@@ -82,7 +108,11 @@ fn hook_error(fault: Fault) -> HookError {
 fn pool_error(error: &deadpool_postgres::PoolError) -> Error {
     match error {
         deadpool_postgres::PoolError::PostCreateHook(HookError::Message(text)) => {
-            if text == LOOSE { loose() } else { standby() }
+            if text == LOOSE {
+                loose()
+            } else {
+                standby()
+            }
         }
         other => from_pool(other),
     }

@@ -107,8 +107,7 @@ impl LogPlace {
 
     /// The default position is the beginning. A position is sealed, so one that does not decode is a fault of ours.
     pub(crate) fn decode(position: &Position) -> Result<Self> {
-        let anchor =
-            Anchor { sequence: position.sequence as i64, nonce: position.nonce as i64 };
+        let anchor = Anchor { sequence: position.sequence as i64, nonce: position.nonce as i64 };
         if position.state.is_empty() {
             return Ok(Self { anchor, ..Self::default() });
         }

@@ -11,7 +11,9 @@ use tokio_postgres::Row;
 
 use crate::connect::Connector;
 use crate::error::closed;
+use crate::pool::{answer_max, patiently};
 use crate::session::{Parameter, run, within};
+use crate::settings::Settings;
 
 /// As many statements in flight are worth another connection.
 const IN_FLIGHT: usize = 4;
@@ -21,6 +23,7 @@ const IN_FLIGHT: usize = 4;
 pub(crate) struct Readers {
     connector: Connector,
     answer_max: Duration,
+    acquire_max: Duration,
     lanes: Vec<Lane>,
     closed: AtomicBool,
 }
@@ -50,9 +53,14 @@ impl Drop for Flight<'_> {
 }
 
 impl Readers {
-    pub(crate) fn new(connector: Connector, lanes: u32, answer_max: Duration) -> Self {
-        let lanes = (0..lanes).map(|_| Lane::default()).collect();
-        Self { connector, answer_max, lanes, closed: AtomicBool::new(false) }
+    pub(crate) fn new(connector: Connector, settings: &Settings) -> Self {
+        Self {
+            connector,
+            answer_max: answer_max(settings),
+            acquire_max: settings.acquire_timeout.0,
+            lanes: (0..settings.read_connections).map(|_| Lane::default()).collect(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// Runs a short statement that changes nothing.
@@ -87,7 +95,8 @@ impl Readers {
         if self.closed.load(Ordering::SeqCst) {
             return Err(closed());
         }
-        let (client, driver) = self.connector.connect().await?;
+        let connect = || self.connector.connect();
+        let (client, driver) = patiently(self.acquire_max, connect).await?;
         let client = Arc::new(ClientWrapper::new(client, driver));
         lane.set(Some(Arc::clone(&client)));
         // Closed meanwhile: nobody else would let go of it.

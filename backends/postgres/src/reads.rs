@@ -108,7 +108,7 @@ pub(crate) async fn scan(store: &Store, request: &ScanRequest) -> Result<Vec<Doc
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let (first, end) = path_range(request.collection.as_ref());
     // A path never equals the collection and a slash, so both bounds exclude.
-    let behind = request.after.as_deref().unwrap_or_default().max(&first);
+    let behind = without_nul(request.after.as_deref().unwrap_or_default()).max(&first);
     let own = request.collection.as_ref().filter(|_| !request.recursive);
     let own = own.map(CollectionPath::as_str);
     let values: [Parameter<'_>; 4] =
@@ -116,6 +116,11 @@ pub(crate) async fn scan(store: &Store, request: &ScanRequest) -> Result<Vec<Doc
     let mut session = store.pool.session().await?;
     let rows = session.query_once(&in_schema(&scan_sql(request), &store.schema), &values).await?;
     row::documents(&rows)
+}
+
+/// PostgreSQL's text has no U+0000. No path has one either, so the same paths lie behind what stands before it.
+fn without_nul(text: &str) -> &str {
+    text.split('\0').next().unwrap_or_default()
 }
 
 /// Everything below a collection lies between it with a slash and it with the character behind the slash, so whole segments

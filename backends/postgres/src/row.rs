@@ -155,15 +155,18 @@ mod tests {
             ("9223372036854775808", "9.223372036854776e18"),
         ] {
             let text = format!("{{\"a\": [{stored}]}}");
-            let value: Value = serde_json::from_str(&canonical_numbers(&text).expect("text")).expect("json");
+            let value: Value =
+                serde_json::from_str(&canonical_numbers(&text).expect("text")).expect("json");
             assert_eq!(value["a"][0].to_string(), expected);
         }
     }
 
     #[test]
     fn integers_and_digits_in_text_stay_as_they_are() {
-        let text = r#"{"a": 9223372036854775807, "b": -9223372036854775808, "c": "12345678901234567890"}"#;
-        let read: Value = serde_json::from_str(&canonical_numbers(text).expect("text")).expect("json");
+        let text =
+            r#"{"a": 9223372036854775807, "b": -9223372036854775808, "c": "12345678901234567890"}"#;
+        let read: Value =
+            serde_json::from_str(&canonical_numbers(text).expect("text")).expect("json");
         assert_eq!(read, serde_json::from_str::<Value>(text).expect("json"));
     }
 

@@ -218,7 +218,9 @@ async fn check_sequence(session: &mut Session, schema: &str) -> Result<()> {
     }
     let statement = in_schema("ALTER SEQUENCE {schema}.changes_seq CACHE 1 NO CYCLE", schema);
     Err(Error::new(ErrorKind::ConfigInvalid, "open")
-        .with_message("the sequence of the change log was altered, so changes would come out of order")
+        .with_message(
+            "the sequence of the change log was altered, so changes would come out of order",
+        )
         .with_fact("statement", statement))
 }
 
@@ -279,8 +281,10 @@ async fn statements(session: &mut Session, schema: &str, found: i32) -> Result<S
     }
     all.push_str(&match found {
         0 => first_metadata(schema)?,
-        _ => in_schema("UPDATE {schema}.metadata SET schema_version = ", schema)
-            + &format!("{};\n", version_current()),
+        _ => {
+            in_schema("UPDATE {schema}.metadata SET schema_version = ", schema)
+                + &format!("{};\n", version_current())
+        }
     });
     Ok(all)
 }

@@ -169,9 +169,8 @@ impl<'plan> Builder<'plan> {
     /// Rows compare in one direction only, and value by value of one type.
     fn is_one_range(&self, place: &Place) -> bool {
         let key_direction = self.plan.key_direction();
-        let plain = |(term, value): (&Term, &Scalar)| {
-            term.direction == key_direction && term.takes(value)
-        };
+        let plain =
+            |(term, value): (&Term, &Scalar)| term.direction == key_direction && term.takes(value);
         self.terms.iter().zip(&place.values).all(plain)
     }
 

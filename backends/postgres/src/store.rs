@@ -9,7 +9,7 @@ use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention, TokenSeal
 
 use crate::connect::{Connector, Target};
 use crate::error::closed;
-use crate::pool::{Pool, answer_max};
+use crate::pool::Pool;
 use crate::readers::Readers;
 use crate::settings::Settings;
 use crate::sql::{identifier, in_schema};
@@ -122,7 +122,7 @@ impl Store {
         };
         Ok(Self {
             has_sessions: connector.has_sessions(),
-            readers: Readers::new(connector, settings.read_connections, answer_max(settings)),
+            readers: Readers::new(connector, settings),
             pool,
             writer: Writer::start(writers),
             wake,
@@ -185,10 +185,8 @@ pub(crate) async fn remove_namespace(
             .with_message("only a namespace can be removed, not the configured data"));
     }
     let pool = Pool::new(&Connector::new(target, settings)?, settings)?;
-    let drop = format!(
-        "DROP SCHEMA IF EXISTS {} CASCADE",
-        identifier(&schema_name(settings, context))
-    );
+    let drop =
+        format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&schema_name(settings, context)));
     let dropped = pool.session().await?.execute(&drop).await;
     pool.close();
     dropped.map_err(|error| error.in_operation("remove_namespace"))

@@ -1,10 +1,10 @@
 //! Single writes of many callers, made one statement and one commit when they come at the same time.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use syntrix_storage_core::backend::{Applied, Write};
-use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retry};
+use syntrix_storage_core::{Clock, Document, Error, ErrorKind, Result, Retry};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::apply::{BATCH_MAX, apply, batch_length, repeated};
@@ -82,15 +82,10 @@ impl Writer {
 
 async fn collect(mut queue: mpsc::UnboundedReceiver<Item>, writers: Writers) {
     let lanes = Arc::new(Semaphore::new(LANES));
-    let mut held = VecDeque::new();
-    loop {
-        if held.is_empty() {
-            let Some(item) = queue.recv().await else { return };
-            held.push_back(item);
-        }
+    while let Some(first) = queue.recv().await {
         // More gathers while every lane is busy.
         let Ok(lane) = Arc::clone(&lanes).acquire_owned().await else { return };
-        let batch = take_batch(&mut held, &mut queue);
+        let batch = take_batch(first, &mut queue);
         let writers = writers.clone();
         tokio::spawn(async move {
             run_items(&writers, batch).await;
@@ -99,26 +94,14 @@ async fn collect(mut queue: mpsc::UnboundedReceiver<Item>, writers: Writers) {
     }
 }
 
-/// Each document once; a second write of one waits for the next batch, in its turn.
-fn take_batch(
-    held: &mut VecDeque<Item>,
-    queue: &mut mpsc::UnboundedReceiver<Item>,
-) -> Vec<Item> {
-    let (mut keys, mut batch, mut later) = (HashSet::new(), Vec::new(), VecDeque::new());
+/// What is queued, without the writes of those who gave up before anything was sent.
+fn take_batch(first: Item, queue: &mut mpsc::UnboundedReceiver<Item>) -> Vec<Item> {
+    let mut batch = vec![first];
     while batch.len() < BATCH_MAX {
-        let Some(item) = held.pop_front().or_else(|| queue.try_recv().ok()) else { break };
-        // Who gave up before anything was sent wants nothing written.
-        if item.reply.is_closed() {
-            continue;
-        }
-        if keys.insert(*item.write.path().key()) {
-            batch.push(item);
-        } else {
-            later.push_back(item);
-        }
+        let Ok(item) = queue.try_recv() else { break };
+        batch.push(item);
     }
-    later.append(held);
-    *held = later;
+    batch.retain(|item| !item.reply.is_closed());
     batch
 }
 
@@ -132,7 +115,7 @@ async fn run_items(writers: &Writers, items: Vec<Item>) {
     let writes: Vec<&Write> = writes.iter().collect();
     let answers = tokio::select! {
         biased;
-        answers = writers.run(&writes) => answers,
+        answers = writers.run_in_rounds(&writes) => answers,
         () = all_gone(&mut replies) => return,
     };
     for (reply, answer) in replies.into_iter().zip(answers) {
@@ -148,6 +131,37 @@ async fn all_gone(replies: &mut [oneshot::Sender<Result<Applied>>]) {
 }
 
 impl Writers {
+    /// Runs writes of any documents: in each round the first one of every document, as one statement. What that leaves
+    /// behind refuses most of the others, whose callers were waiting all the while, without asking the server.
+    async fn run_in_rounds(&self, writes: &[&Write]) -> Vec<Result<Applied>> {
+        let mut answers: Vec<Option<Result<Applied>>> = writes.iter().map(|_| None).collect();
+        let mut open: Vec<usize> = (0..writes.len()).collect();
+        while !open.is_empty() {
+            let (first, others) = first_of_each(&open, writes);
+            let round: Vec<&Write> = first.iter().map(|number| writes[*number]).collect();
+            let mut outcomes = HashMap::with_capacity(first.len());
+            for (number, answer) in first.into_iter().zip(self.run(&round).await) {
+                if !others.is_empty() {
+                    outcomes.insert(*writes[number].path().key(), Outcome::of(&answer));
+                }
+                answers[number] = Some(answer);
+            }
+            open = Vec::new();
+            for number in others {
+                match outcomes.get(writes[number].path().key()) {
+                    Some(Outcome::There(document)) if is_refused(writes[number], document) => {
+                        answers[number] = Some(Ok(Applied::No(Some(document.clone()))));
+                    }
+                    Some(Outcome::Unavailable(error)) => {
+                        answers[number] = Some(Err(repeated(error)))
+                    }
+                    _ => open.push(number),
+                }
+            }
+        }
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(lost()))).collect()
+    }
+
     /// Runs writes of different documents, as one statement if that succeeds.
     async fn run(&self, writes: &[&Write]) -> Vec<Result<Applied>> {
         let answers = match self.pool.session().await {
@@ -182,6 +196,45 @@ impl Writers {
             answers.push(alone.await);
         }
         answers
+    }
+}
+
+/// What a write tells about its document.
+enum Outcome {
+    There(Document),
+    Unavailable(Error),
+    Unknown,
+}
+
+impl Outcome {
+    fn of(answer: &Result<Applied>) -> Self {
+        match answer {
+            Ok(Applied::Yes(document) | Applied::No(Some(document))) => {
+                Self::There(document.clone())
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                Self::Unavailable(repeated(error))
+            }
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The first write of every document among `open`, and all the others.
+fn first_of_each(open: &[usize], writes: &[&Write]) -> (Vec<usize>, Vec<usize>) {
+    let mut keys = HashSet::with_capacity(open.len());
+    open.iter().partition(|number| keys.insert(*writes[**number].path().key()))
+}
+
+/// Whether a write cannot apply behind `current`: versions only grow.
+fn is_refused(write: &Write, current: &Document) -> bool {
+    match write {
+        Write::Insert(_) => true,
+        Write::Replace { expected, .. } => *expected < current.version(),
+        Write::ReplaceLive { expected, .. } => {
+            expected.is_some_and(|expected| expected < current.version())
+        }
+        Write::ApplyIfNewer(document) => document.version() <= current.version(),
     }
 }
 

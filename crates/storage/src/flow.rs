@@ -11,7 +11,8 @@ const OWN_KEYS: [&str; 2] = ["softDeleteRetention", "watchRetention"];
 pub(crate) fn block(block: &ConfiguredBlock) -> String {
     let settings = block.settings.entries().iter();
     let settings = settings.filter(|(key, _, _)| !OWN_KEYS.contains(&key.as_str()));
-    let mut members: Map<_, _> = settings.map(|(key, _, node)| (key.clone(), value(node))).collect();
+    let mut members: Map<_, _> =
+        settings.map(|(key, _, node)| (key.clone(), value(node))).collect();
     members.insert("kind".into(), block.kind.into());
     Value::Object(members).to_string()
 }
