@@ -16,6 +16,8 @@ use syntrix_storage_core::{
 use tempfile::TempDir;
 
 pub const START: i64 = 1_700_000_000_000;
+/// Random stores in the differential test.
+pub const CASES: u32 = 256;
 
 /// An open store in a folder of its own, with a clock that stands still.
 pub struct Fixture {
@@ -28,6 +30,11 @@ pub struct Fixture {
 impl Fixture {
     pub async fn open() -> Self {
         Self::with(&json!({})).await
+    }
+
+    /// For tests that need many writes and no power cut.
+    pub async fn for_many_cases() -> Self {
+        Self::with(&json!({"synchronous": "normal"})).await
     }
 
     pub async fn with(settings: &Value) -> Self {

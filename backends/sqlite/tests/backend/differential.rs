@@ -1,4 +1,6 @@
-//! Random documents and queries: what SQLite answers is what the reference evaluator of core says.
+//! Random documents and queries: what the backend answers is what the reference evaluator of core says.
+//!
+//! Other backends' tests use this file too; what differs is in their `common`.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +14,7 @@ use syntrix_storage_core::{
     Direction, Document, IndexDefinition, Operation, Operator, OrderBy, Place, Query, QueryPlan,
 };
 
-use crate::common::{Fixture, context, document, parse, replace_live};
+use crate::common::{CASES, Fixture, context, document, parse, replace_live};
 
 const KEYS: [&str; 12] =
     ["a", "b", "", "q\"r", "b\\s", "l\n", "1.0.1", "o'k", "$x", "[0]", "%_*?", "é\u{1f600}"];
@@ -23,7 +25,7 @@ const SYSTEM: [&str; 7] =
 /// One store for all cases; each case has a collection of its own.
 static STORE: LazyLock<(tokio::runtime::Runtime, Fixture)> = LazyLock::new(|| {
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
-    let fixture = runtime.block_on(Fixture::with(&json!({"synchronous": "normal"})));
+    let fixture = runtime.block_on(Fixture::for_many_cases());
     (runtime, fixture)
 });
 
@@ -289,16 +291,16 @@ async fn ask(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, max_shrink_iters: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn sqlite_answers_as_the_reference_does(
+    fn the_backend_answers_as_the_reference_does(
         name in select(&COLLECTIONS[..]),
         all in vec((data(), 0u8..8), 0..30),
         questions in vec(question(), 1..8),
     ) {
-        static CASES: AtomicUsize = AtomicUsize::new(0);
-        let collection = format!("{name}{}", CASES.fetch_add(1, Ordering::Relaxed));
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let collection = format!("{name}{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let (runtime, fixture) = &*STORE;
         runtime.block_on(async {
             let documents = store(fixture, &collection, &all).await;
