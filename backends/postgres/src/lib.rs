@@ -14,6 +14,8 @@ mod error;
 mod expression;
 mod indexes;
 mod maintenance;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod position;
 mod provider;

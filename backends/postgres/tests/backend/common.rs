@@ -150,7 +150,8 @@ impl Fixture {
     }
 
     pub async fn get(&self, path: &str) -> Option<Document> {
-        self.documents.get(&parse(path), &context(Operation::Read)).await.expect("get")
+        let read = self.documents.get(&parse(path), &context(Operation::Read)).await.expect("get");
+        read.map(canonical)
     }
 
     pub async fn feed(&self, from: Feed) -> FeedPage {
@@ -229,8 +230,14 @@ pub fn applied(outcome: Result<Applied>) -> Document {
 pub fn refused(outcome: Result<Applied>) -> Option<Document> {
     match outcome.expect("write") {
         Applied::Yes(document) => panic!("applied {document:?}"),
-        Applied::No(there) => there,
+        Applied::No(there) => there.map(canonical),
     }
+}
+
+/// The same document with its members as this program writes them: `jsonb` has blanks and an order of its own.
+pub fn canonical(document: Document) -> Document {
+    let body = Body::from_canonical(document.value().expect("value").to_string());
+    Document::from_parts(document.path().clone(), document.metadata(), body)
 }
 
 pub fn brief(change: &Change) -> String {

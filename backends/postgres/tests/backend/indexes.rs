@@ -1,12 +1,9 @@
 //! Declared indexes: built beside readers and writers, rebuilt when half done, and used without a sort.
 
-use serde_json::{Value, json};
-use syntrix_storage_core::{
-    Direction, ErrorKind, INDEXES_MAX, IndexDefinition, Operation, Operator, OrderBy, Query,
-    QueryPlan,
-};
+use serde_json::json;
+use syntrix_storage_core::{Direction, ErrorKind, INDEXES_MAX, IndexDefinition, OrderBy};
 
-use crate::common::{Fixture, context};
+use crate::common::Fixture;
 
 use Direction::{Ascending, Descending};
 
@@ -87,92 +84,4 @@ async fn a_build_lets_writers_go_on() {
     assert!(!build.is_finished(), "the build does not wait for the open transaction");
     raw.batch_execute("COMMIT").await.expect("commit");
     build.await.expect("task").expect("create");
-}
-
-/// The text of the statement that answers `query`, as the server last saw it.
-async fn statement(fixture: &Fixture, query: Query, index: &IndexDefinition) -> String {
-    let plan = QueryPlan::new(query, std::slice::from_ref(index)).expect("plan");
-    let raw = fixture.raw().await;
-    fixture.documents.query(&plan, &context(Operation::Query)).await.expect("query");
-    let text = format!("%{}%FROM%documents WHERE collection = $1%", fixture.place.schema());
-    let sql = "SELECT query FROM pg_stat_activity WHERE query LIKE $1 AND pid <> pg_backend_pid() \
-        ORDER BY state_change DESC LIMIT 1";
-    let row = raw.query_one(sql, &[&text]).await.expect("statement");
-    row.get(0)
-}
-
-fn query(filters: &[(&str, Operator, Value)], order: &[(&str, Direction)]) -> Query {
-    let mut query = Query::new("rooms/lobby/messages").expect("query").limit(20);
-    for (field, operator, operand) in filters {
-        query = query.filter(field, *operator, operand.clone()).expect("filter");
-    }
-    for (field, direction) in order {
-        query = query.order_by(field, *direction).expect("order");
-    }
-    query
-}
-
-/// The server's own plan of the backend's statements, on a table large enough to matter.
-#[tokio::test]
-async fn queries_walk_their_index_without_a_sort_on_every_page() {
-    let fixture = Fixture::open().await;
-    let raw = fixture.raw().await;
-    let fill = "INSERT INTO documents SELECT sha256(n::text::bytea), 'rooms/lobby/messages/m' || n, 'rooms/lobby/messages', \
-        'rooms/lobby', n, n, 1, FALSE, jsonb_build_object('room', n % 50, 'ts', n, 'k', n % 7) FROM generate_series(1, 20000) AS n; \
-        ANALYZE documents";
-    raw.batch_execute(fill).await.expect("fill");
-    let by_time = index(PATTERN, &["room", "-ts"]);
-    let mixed = index(PATTERN, &["k", "-ts"]);
-    for index in [&by_time, &mixed] {
-        fixture.documents.create_index(index).await.expect("create");
-    }
-    raw.batch_execute("ANALYZE documents").await.expect("analyze");
-    let path =
-        || syntrix_storage_core::DocumentPath::parse("rooms/lobby/messages/m1").expect("path");
-    let newest = || {
-        query(
-            &[("room", Operator::Equal, json!(3)), ("ts", Operator::Greater, json!(100))],
-            &[("ts", Descending)],
-        )
-    };
-    let oldest = || query(&[("room", Operator::Equal, json!(3))], &[("ts", Ascending)]);
-    let both = || query(&[], &[("k", Ascending), ("ts", Descending)]);
-    for (query, index) in [
-        (newest(), &by_time),
-        (newest().start_after(vec![json!(5000)], path()), &by_time),
-        (oldest(), &by_time),
-        (oldest().start_after(vec![json!(5000)], path()), &by_time),
-        (both(), &mixed),
-        (both().start_after(vec![json!(3), json!(5000)], path()), &mixed),
-    ] {
-        let statement = statement(&fixture, query, index).await;
-        let plan = generic_plan(&raw, &statement).await;
-        assert!(plan.contains(index.name()), "{statement}\n{plan}");
-        assert!(!plan.contains("Sort") && !plan.contains("Seq Scan"), "{statement}\n{plan}");
-    }
-}
-
-/// How the server would run a statement without knowing its values.
-async fn generic_plan(raw: &tokio_postgres::Client, statement: &str) -> String {
-    raw.batch_execute(
-        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; DEALLOCATE ALL",
-    )
-    .await
-    .expect("settings");
-    raw.batch_execute(&format!("PREPARE asked AS {statement}")).await.expect("prepare");
-    let count = raw
-        .query_one(
-            "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'asked'",
-            &[],
-        )
-        .await
-        .expect("parameters")
-        .get::<_, i32>(0);
-    let nulls = vec!["NULL"; count as usize].join(",");
-    let rows = raw.simple_query(&format!("EXPLAIN EXECUTE asked({nulls})")).await.expect("explain");
-    let lines = rows.iter().filter_map(|message| match message {
-        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }
