@@ -6,6 +6,7 @@
 mod create;
 mod get;
 mod hub;
+mod postgres;
 mod query;
 mod raw;
 mod revoked;
@@ -16,7 +17,7 @@ mod watch;
 use clap::Parser;
 use rounds::Row;
 
-/// Measures the layer against bare SQLite.
+/// Measures the layer against bare drivers: SQLite, and PostgreSQL where `SYNTRIX_STORAGE_TEST_PG` names a server.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Run only benchmarks whose name contains this.
@@ -51,7 +52,7 @@ fn main() -> Result<(), Failure> {
 
 type Benchmark = fn(&tokio::runtime::Runtime, &Arguments) -> Result<Vec<Row>, Failure>;
 
-fn benchmarks() -> [(&'static str, Benchmark); 6] {
+fn benchmarks() -> [(&'static str, Benchmark); 7] {
     [
         // First: it measures the process's memory.
         ("hub", |runtime, arguments| runtime.block_on(hub::run(arguments.rounds))),
@@ -62,6 +63,7 @@ fn benchmarks() -> [(&'static str, Benchmark); 6] {
             runtime.block_on(query::run(arguments.rounds, arguments.documents_max))
         }),
         ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
+        ("postgres", |runtime, arguments| runtime.block_on(postgres::run(arguments.rounds))),
     ]
 }
 
