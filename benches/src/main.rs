@@ -7,6 +7,7 @@ mod create;
 mod get;
 mod hub;
 mod mongo;
+mod postgres;
 mod query;
 mod raw;
 mod redis_check;
@@ -18,7 +19,7 @@ mod watch;
 use clap::Parser;
 use rounds::Row;
 
-/// Measures the layer against the bare drivers.
+/// Measures the layer against bare drivers: SQLite, and the servers that the `SYNTRIX_STORAGE_TEST_…` variables name.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Run only benchmarks whose name contains this.
@@ -66,6 +67,7 @@ fn benchmarks() -> [(&'static str, Benchmark); 7] {
         ("redis check", |runtime, arguments| runtime.block_on(redis_check::run(arguments.rounds))),
         ("mongo", |runtime, arguments| runtime.block_on(mongo::run(arguments.rounds))),
         ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
+        ("postgres", |runtime, arguments| runtime.block_on(postgres::run(arguments.rounds))),
     ]
 }
 

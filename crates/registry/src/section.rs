@@ -149,7 +149,7 @@ fn unknown_kind(kind: &str, location: Location, factories: &Factories) -> Findin
     let hint = did_you_mean(kind, &kinds);
     Finding::new(location, format!("there is no backend of kind `{kind}`{hint}"))
         .with_remedy(format!(
-            "the kinds are: {}; a block of another name says its `kind`",
+            "the kinds of this build, a cargo feature each, are: {}; a block of another name says its `kind`",
             kinds.join(", ")
         ))
         .showing_value()

@@ -2,18 +2,18 @@
 
 use syntrix_storage_core::backend::BackendFactory;
 
-use crate::planned;
 
-/// Every backend this build knows, and those it can only check the configuration of.
+/// Every backend of this build.
 pub(crate) fn factories() -> Vec<Box<dyn BackendFactory>> {
     vec![
         #[cfg(feature = "memory")]
         syntrix_storage_memory::factory(),
         #[cfg(feature = "sqlite")]
         syntrix_storage_sqlite::factory(),
+        #[cfg(feature = "pg")]
+        syntrix_storage_postgres::factory(),
         #[cfg(feature = "mongo")]
         syntrix_storage_mongodb::factory(),
-        planned::postgres(),
         #[cfg(feature = "redis")]
         syntrix_storage_redis::factory(),
     ]

@@ -7,7 +7,6 @@ mod flow;
 #[cfg(feature = "conformance")]
 mod harness;
 mod indexes;
-mod planned;
 mod storage;
 mod stores;
 

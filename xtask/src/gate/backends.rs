@@ -37,6 +37,8 @@ impl Backend {
 const BACKENDS: &[Backend] = &[
     Backend::embedded("memory", "syntrix-storage-memory"),
     Backend::embedded("sqlite", "syntrix-storage-sqlite"),
+    Backend::on(Kind::Pg, "pg", "syntrix-storage-postgres", true),
+    Backend::on(Kind::Mongo, "mongo", "syntrix-storage-mongodb", true),
     Backend::on(Kind::Redis, "redis", "syntrix-storage-redis", false),
 ];
 

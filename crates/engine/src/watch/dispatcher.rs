@@ -115,7 +115,11 @@ fn publish(hub: &Hub, page: FeedPage) -> Position {
     let wake = {
         let mut state = hub.state();
         state.answered_at = Some(Instant::now());
-        state.ring.publish(entries, page.end.clone())
+        let wake = state.ring.publish(entries, page.end.clone());
+        if !page.more {
+            state.ring.settle();
+        }
+        wake
     };
     wake.iter().for_each(|news| news.notify_waiters());
     page.end

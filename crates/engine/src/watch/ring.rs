@@ -93,6 +93,8 @@ pub(super) struct Ring {
     /// The place behind the last change that was read.
     pub(super) position: Position,
     pub(super) commit_time: Timestamp,
+    /// The place up to which everything was read when it was, and the number behind it.
+    settled: (Position, u64),
 }
 
 impl Default for Ring {
@@ -122,6 +124,7 @@ impl Ring {
             publication: 0,
             position: Position::default(),
             commit_time: Timestamp::default(),
+            settled: (Position::default(), 0),
         }
     }
 
@@ -132,6 +135,7 @@ impl Ring {
         self.entries = VecDeque::new();
         self.bytes = 0;
         (self.position, self.commit_time) = (position, commit_time);
+        self.settle();
         for topic in self.topics.values_mut() {
             topic.numbers.clear();
             topic.known_from = self.first;
@@ -157,6 +161,19 @@ impl Ring {
         }
         self.position = end;
         wake
+    }
+
+    /// Remembers that there was nothing behind the present end.
+    pub(super) fn settle(&mut self) {
+        self.settled = (self.position.clone(), self.end());
+    }
+
+    /// Where history may be read up to, and the number behind that place.
+    ///
+    /// Not the present end: that may lie in the middle of what the backend gives out in several pages, and on a backend whose
+    /// places are snapshots an older place can hold changes that such an end does not hold yet.
+    pub(super) fn settled(&self) -> (Position, u64) {
+        self.settled.clone()
     }
 
     fn note(&mut self, name: &str, number: u64, wake: &mut Vec<Arc<Notify>>) {

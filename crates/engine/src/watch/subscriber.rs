@@ -161,7 +161,7 @@ impl Subscriber {
         hub.wait_for_fresh_poll().await;
         let mut state = hub.state();
         if !self.join(&mut state) {
-            let (until, number) = (state.ring.position.clone(), state.ring.end());
+            let (until, number) = state.ring.settled();
             self.mode = Mode::CatchingUp { until, number };
         }
     }

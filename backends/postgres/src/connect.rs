@@ -1,0 +1,271 @@
+//! From a dsn to open connections: which hosts, how encrypted, with which session settings.
+
+use std::time::Duration;
+
+use syntrix_storage_core::{Error, ErrorKind, Result, SettingsNode};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::error::{from_postgres, not_started, standby};
+use crate::settings::{Pooler, Settings, TlsMode};
+use crate::tls::Tls;
+
+/// How long a peer may be silent before its connection counts as lost.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest time a transaction of ours may stand still, should this program be stopped in the middle of one.
+const IDLE_IN_TRANSACTION_MAX_MS: u64 = 60_000;
+
+/// Asked once per connection: a pool may reach another server after a failover.
+const STATE: &str = "SELECT pg_is_in_recovery(), current_setting('synchronous_commit') = 'off'";
+
+/// A server and how to reach it. Opens nothing by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    config: Config,
+    encrypted: bool,
+}
+
+impl Target {
+    /// Reads the dsn. No I/O.
+    pub(crate) fn parse(settings: &Settings, block: &SettingsNode) -> Result<Self> {
+        // The parser's own text may quote the dsn.
+        let parsed = settings.dsn.expose().parse::<Config>();
+        let mut config = parsed.map_err(|_| {
+            block.invalid(
+                "dsn",
+                "the dsn is not understood; write postgres://user:password@host:5432/database",
+            )
+        })?;
+        check(&config).map_err(|message| block.invalid("dsn", message))?;
+        let encrypted = encryption(&config, settings, block)?;
+        config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
+        config.connect_timeout(settings.connect_timeout.0);
+        config.tcp_user_timeout(SILENCE_MAX);
+        config.keepalives_idle(KEEPALIVE_IDLE).keepalives_interval(KEEPALIVE_INTERVAL);
+        config.application_name("syntrix-storage");
+        if config.get_hosts().len() > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        if settings.pooler == Pooler::None {
+            config.options(session_options(settings));
+        }
+        Ok(Self { config, encrypted })
+    }
+
+    /// Equal for blocks that name the same server and role; holds no secret.
+    pub(crate) fn key(&self) -> String {
+        let Config { .. } = &self.config;
+        let (user, database) = (self.config.get_user(), self.config.get_dbname());
+        let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
+        format!("{hosts:?}:{ports:?}:{user:?}:{database:?}:{}", self.encrypted)
+    }
+}
+
+/// What the application may not set, because this crate does, or because it reads files of the machine.
+fn check(config: &Config) -> Result<(), &'static str> {
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err("the dsn names no host");
+    }
+    if config.get_options().is_some() {
+        return Err("the dsn must not set options; this program sets the session itself");
+    }
+    Ok(())
+}
+
+/// Plans of ours are by index, also while the planner has not seen how large a table has become.
+fn session_options(settings: &Settings) -> String {
+    format!(
+        "-c statement_timeout={} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MAX_MS} \
+         -c search_path=pg_catalog -c standard_conforming_strings=on -c enable_seqscan=off -c jit=off -c max_parallel_workers_per_gather=0",
+        settings.statement_timeout.0.as_millis()
+    )
+}
+
+/// Whether connections are encrypted; refuses plaintext to another machine that nobody asked for.
+fn encryption(config: &Config, settings: &Settings, block: &SettingsNode) -> Result<bool> {
+    let local = is_local(config);
+    let off = settings.tls.mode == TlsMode::Off || config.get_ssl_mode() == SslMode::Disable;
+    let asked = settings.tls.mode == TlsMode::Require
+        || config.get_ssl_mode() == SslMode::Require
+        || settings.tls.ca.is_some()
+        || settings.tls.certificate.is_some();
+    if off && asked {
+        return Err(block.invalid("tls", "TLS is asked for and turned off at once"));
+    }
+    if off && !local && !settings.allow_plaintext {
+        let message = "the host is another machine; plaintext to it needs `allowPlaintext: true`";
+        return Err(block.invalid("allowPlaintext", message));
+    }
+    if off && !local {
+        tracing::warn!("connections to PostgreSQL on another machine are not encrypted");
+    }
+    Ok(!off && (asked || !local))
+}
+
+fn is_local(config: &Config) -> bool {
+    let host = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) if name == "localhost" => true,
+        Host::Tcp(name) => {
+            name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    };
+    config.get_hosts().iter().all(host)
+        && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
+}
+
+/// Makes connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    target: Target,
+    tls: Tls,
+    pooler: Pooler,
+}
+
+impl Connector {
+    /// Reads certificate files; connects nowhere.
+    pub(crate) fn new(target: Target, settings: &Settings) -> Result<Self> {
+        let tls = if target.encrypted { Tls::verified(&settings.tls)? } else { Tls::Off };
+        Ok(Self { target, tls, pooler: settings.pooler })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.target.config
+    }
+
+    /// Whether a connection is a session of our own, with prepared statements and settings.
+    pub(crate) fn has_sessions(&self) -> bool {
+        self.pooler == Pooler::None
+    }
+
+    /// A connection, driven by a task of its own. Not set up yet.
+    pub(crate) async fn connect_raw(
+        &self,
+    ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        match &self.tls {
+            Tls::Off => {
+                let (client, connection) = self.target.config.connect(NoTls).await?;
+                Ok((client, tokio::spawn(drive(connection))))
+            }
+            Tls::On(tls) => {
+                let (client, connection) = self.target.config.connect(tls.clone()).await?;
+                Ok((client, tokio::spawn(drive(connection))))
+            }
+        }
+    }
+
+    /// A connection, ready for statements.
+    pub(crate) async fn connect(&self) -> Result<(Client, JoinHandle<()>)> {
+        let connected = self.connect_raw().await;
+        let (client, driver) = connected.map_err(|error| not_started(from_postgres(&error)))?;
+        set_up(&client, self.has_sessions()).await.map_err(|fault| fault.error())?;
+        Ok((client, driver))
+    }
+
+    /// A connection whose messages the caller drives; `news` gets each notification's sender.
+    pub(crate) async fn connect_listening(
+        &self,
+        news: impl FnMut(i32) + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>)> {
+        let failed = |error| not_started(from_postgres(&error));
+        let (client, driver) = match &self.tls {
+            Tls::Off => {
+                let (client, connection) =
+                    self.target.config.connect(NoTls).await.map_err(failed)?;
+                (client, tokio::spawn(listen(connection, news)))
+            }
+            Tls::On(tls) => {
+                let (client, connection) =
+                    self.target.config.connect(tls.clone()).await.map_err(failed)?;
+                (client, tokio::spawn(listen(connection, news)))
+            }
+        };
+        set_up(&client, true).await.map_err(|fault| fault.error())?;
+        Ok((client, driver))
+    }
+
+    /// Asks the server to stop what `client` runs.
+    pub(crate) async fn cancel(&self, token: tokio_postgres::CancelToken) {
+        let cancelled = match &self.tls {
+            Tls::Off => token.cancel_query(NoTls).await,
+            Tls::On(tls) => token.cancel_query(tls.clone()).await,
+        };
+        if cancelled.is_err() {
+            tracing::debug!("a statement could not be cancelled; its time limit ends it");
+        }
+    }
+}
+
+async fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    // Every statement in flight gets the error.
+    let _ = connection.await;
+}
+
+async fn listen<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    mut news: impl FnMut(i32) + Send,
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    loop {
+        let message = std::future::poll_fn(|context| connection.poll_message(context)).await;
+        match message {
+            Some(Ok(tokio_postgres::AsyncMessage::Notification(notification))) => {
+                news(notification.process_id());
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+/// Why a connection is not used.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Standby,
+    /// Commits are acknowledged before they are durable, and it is not for us to change it.
+    Loose,
+    Driver(tokio_postgres::Error),
+}
+
+impl Fault {
+    pub(crate) fn error(&self) -> Error {
+        match self {
+            Self::Standby => standby(),
+            Self::Loose => loose(),
+            Self::Driver(error) => not_started(from_postgres(error)),
+        }
+    }
+}
+
+/// Behind a transaction pooler a session setting would reach somebody else's session.
+pub(crate) fn loose() -> Error {
+    Error::new(ErrorKind::ConfigInvalid, "").with_message(
+        "synchronous_commit is off, so acknowledged writes could be lost; run ALTER ROLE … SET synchronous_commit = on",
+    )
+}
+
+/// Refuses a standby and makes sure that a commit is acknowledged when it is durable.
+pub(crate) async fn set_up(client: &Client, has_session: bool) -> Result<(), Fault> {
+    let rows = client.query_typed(STATE, &[]).await.map_err(Fault::Driver)?;
+    let state = rows.first().ok_or(Fault::Standby)?;
+    let flag = |column: usize| state.try_get::<_, bool>(column).map_err(Fault::Driver);
+    if flag(0)? {
+        return Err(Fault::Standby);
+    }
+    match (flag(1)?, has_session) {
+        (false, _) => Ok(()),
+        (true, true) => {
+            client.batch_execute("SET synchronous_commit = on").await.map_err(Fault::Driver)
+        }
+        (true, false) => Err(Fault::Loose),
+    }
+}

@@ -1,0 +1,148 @@
+//! Declared indexes: a row says what was asked for, PostgreSQL's catalogue what is there. Usable is what both say.
+
+use std::time::Duration;
+
+use syntrix_storage_core::{
+    Error, ErrorKind, INDEXES_MAX, IndexDefinition, IndexStatus, IndexSuggestion, Reason, Result,
+    SuggestedField,
+};
+use tokio_postgres::types::Type;
+
+use crate::error::damaged;
+use crate::expression;
+use crate::row::{Json, value};
+use crate::session::{Parameter, Session};
+use crate::sql::{identifier, in_schema};
+use crate::store::Store;
+
+const LIST: &str = "SELECT d.name, d.collection, d.fields, d.state = 'ready' AND coalesce(i.indisvalid AND i.indisready, FALSE), \
+      i.indexrelid IS NOT NULL \
+    FROM {schema}.indexes AS d \
+    LEFT JOIN pg_catalog.pg_class AS c ON c.relname = d.name AND c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'i' \
+    LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid AND i.indrelid = '{schema}.documents'::regclass \
+    ORDER BY d.name";
+const DECLARE: &str = "INSERT INTO {schema}.indexes (name, collection, fields, state) VALUES ($1, $2, $3, 'building') \
+    ON CONFLICT (name) DO UPDATE SET state = 'building'";
+const FINISH: &str = "UPDATE {schema}.indexes SET state = 'ready' WHERE name = $1";
+const FORGET: &str = "DELETE FROM {schema}.indexes WHERE name = $1 RETURNING name";
+/// Taken without waiting: a build waits for every older statement, also for one that waits for this lock.
+const TAKE_TURN: &str = "SELECT pg_try_advisory_lock(hashtextextended('{schema}.indexes', 5))";
+const TURN_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is declared, and what the catalogue says.
+struct Declared {
+    status: IndexStatus,
+    /// Built or half built.
+    exists: bool,
+}
+
+/// All declared indexes with their state.
+pub(crate) async fn list(session: &mut Session, schema: &str) -> Result<Vec<IndexStatus>> {
+    let declared = declared(session, schema).await?;
+    Ok(declared.into_iter().map(|declared| declared.status).collect())
+}
+
+async fn declared(session: &mut Session, schema: &str) -> Result<Vec<Declared>> {
+    let rows = session.query_once(&in_schema(LIST, schema), &[]).await?;
+    let read = |row: &tokio_postgres::Row| {
+        let Json(fields) = value(row, 2)?;
+        let fields: Vec<SuggestedField> = serde_json::from_str(fields).map_err(|_| damaged())?;
+        let (name, collection) = (value(row, 0)?, value(row, 1)?);
+        let definition = IndexSuggestion { name, collection, fields }.to_definition();
+        let definition = definition.map_err(|_| damaged())?;
+        let status = IndexStatus { definition, ready: value(row, 3)? };
+        Ok(Declared { status, exists: value(row, 4)? })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Declares and builds `index` while others read and write. What an earlier build left behind is built anew.
+pub(crate) async fn create(store: &Store, index: &IndexDefinition) -> Result<()> {
+    let mut session = patient_session(store).await?;
+    take_turn(store, &mut session).await?;
+    let declared = declared(&mut session, &store.schema).await?;
+    let known = declared.iter().find(|known| known.status.definition.name() == index.name());
+    if known.is_some_and(|known| known.status.ready) {
+        return Ok(());
+    }
+    if known.is_none() && declared.len() >= INDEXES_MAX {
+        return Err(too_many(declared.len()));
+    }
+    let suggestion = index.to_suggestion();
+    let fields = serde_json::to_string(&suggestion.fields).unwrap_or_default();
+    let fields = Json(&fields);
+    let values: [Parameter<'_>; 3] = [
+        (&suggestion.name, Type::TEXT),
+        (&suggestion.collection, Type::TEXT),
+        (&fields, Type::JSONB),
+    ];
+    session.query_once(&in_schema(DECLARE, &store.schema), &values).await?;
+    if known.is_some_and(|known| known.exists) {
+        session.execute(&drop_statement(&store.schema, index.name())).await?;
+    }
+    build(store, &mut session, index).await
+}
+
+async fn build(store: &Store, session: &mut Session, index: &IndexDefinition) -> Result<()> {
+    let statement = expression::create_index(index, &store.schema);
+    session.execute(&statement).await.map_err(|error| explain(error, &statement))?;
+    let name = index.name();
+    session.query_once(&in_schema(FINISH, &store.schema), &[(&name, Type::TEXT)]).await.map(|_| ())
+}
+
+/// A role that is not the owner gets what the owner has to run; `create` then finds it built.
+fn explain(error: Error, statement: &str) -> Error {
+    if error.fact("sqlstate") != Some("42501") {
+        return error;
+    }
+    Error::new(ErrorKind::ConfigInvalid, "")
+        .with_message("only the owner of the tables may build an index; let it create this index with this program, or by")
+        .with_fact("statement", statement)
+}
+
+/// A connection for statements that take their time, closed afterwards together with its locks.
+async fn patient_session(store: &Store) -> Result<Session> {
+    let mut session = store.pool.session().await?;
+    if store.has_sessions() {
+        session.keep_to_itself();
+        session.execute("SET statement_timeout = 0").await?;
+    }
+    Ok(session)
+}
+
+/// One build at a time. Behind a transaction pooler there is no lock; the second build then fails and says so.
+async fn take_turn(store: &Store, session: &mut Session) -> Result<()> {
+    if !store.has_sessions() {
+        return Ok(());
+    }
+    let take = in_schema(TAKE_TURN, &store.schema);
+    loop {
+        let rows = session.query_once(&take, &[]).await?;
+        if value::<bool>(rows.first().ok_or_else(damaged)?, 0)? {
+            return Ok(());
+        }
+        tokio::time::sleep(TURN_PAUSE).await;
+    }
+}
+
+fn too_many(declared: usize) -> Error {
+    let message = "a store has at most 32 indexes; drop one that no query needs";
+    Error::invalid("index", Reason::TooManyIndexes, message)
+        .with_fact("indexes", declared)
+        .with_fact("limit", INDEXES_MAX)
+}
+
+/// Drops a declared index; `false` if there is none of that name. Any other index is part of the schema.
+pub(crate) async fn remove(store: &Store, name: &str) -> Result<bool> {
+    let mut session = patient_session(store).await?;
+    take_turn(store, &mut session).await?;
+    let forget = in_schema(FORGET, &store.schema);
+    if session.query_once(&forget, &[(&name, Type::TEXT)]).await?.is_empty() {
+        return Ok(false);
+    }
+    session.execute(&drop_statement(&store.schema, name)).await.map(|()| true)
+}
+
+fn drop_statement(schema: &str, name: &str) -> String {
+    format!("DROP INDEX CONCURRENTLY IF EXISTS {}.{}", identifier(schema), identifier(name))
+}

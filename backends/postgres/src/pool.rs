@@ -1,0 +1,137 @@
+//! The connections that calls have to themselves.
+
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Connect, Hook, HookError, Manager, ManagerConfig, Pool as Deadpool, RecyclingMethod, Runtime,
+};
+use syntrix_storage_core::{Error, ErrorKind, Result};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_postgres::{Client, Config};
+
+use crate::connect::{Connector, Fault, loose, set_up};
+use crate::error::{from_pool, standby};
+use crate::session::Session;
+use crate::settings::Settings;
+
+const LOOSE: &str = "loose";
+const STANDBY: &str = "standby";
+/// Looking at a connection before it is used again is local.
+const RECYCLE_MAX: Duration = Duration::from_secs(1);
+
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// A pool of connections to one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    pool: Deadpool,
+    connector: Connector,
+    answer_max: Duration,
+    acquire_max: Duration,
+}
+
+impl Pool {
+    /// Opens nothing yet.
+    pub(crate) fn new(connector: &Connector, settings: &Settings) -> Result<Self> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let config = connector.config().clone();
+        let manager = Manager::from_connect(config, Plug(connector.clone()), recycling);
+        let has_sessions = connector.has_sessions();
+        let pool = Deadpool::builder(manager)
+            .max_size(settings.pool_connections_max as usize)
+            .wait_timeout(Some(settings.acquire_timeout.0))
+            .create_timeout(Some(settings.connect_timeout.0 + RECYCLE_MAX))
+            .recycle_timeout(Some(RECYCLE_MAX))
+            .runtime(Runtime::Tokio1)
+            .post_create(Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+                Box::pin(async move { set_up(client, has_sessions).await.map_err(hook_error) })
+            }))
+            .build()
+            .map_err(|_| Error::new(ErrorKind::Internal, "open").with_message("no pool"))?;
+        let (answer_max, acquire_max) = (answer_max(settings), settings.acquire_timeout.0);
+        Ok(Self { pool, connector: connector.clone(), answer_max, acquire_max })
+    }
+
+    /// A connection for as long as the caller keeps it.
+    pub(crate) async fn session(&self) -> Result<Session> {
+        let connect = || async { self.pool.get().await.map_err(|error| pool_error(&error)) };
+        let client = patiently(self.acquire_max, connect).await?;
+        Ok(Session::new(client, self.connector.clone(), self.answer_max))
+    }
+
+    /// Closes what is idle now, and what is in use when it comes back.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Connections that are open or being opened.
+    pub(crate) fn size(&self) -> usize {
+        self.pool.status().size
+    }
+}
+
+/// Connects, and while the server has no connection left for us, tries again until `limit`: others give theirs back.
+pub(crate) async fn patiently<T, Connecting>(
+    limit: Duration,
+    connect: impl Fn() -> Connecting,
+) -> Result<T>
+where
+    Connecting: Future<Output = Result<T>>,
+{
+    let (end, mut pause) = (Instant::now() + limit, PAUSE_MIN);
+    loop {
+        match connect().await {
+            Err(error) if error.fact("sqlstate") == Some("53300") && Instant::now() < end => {
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// How long the answer to a statement may take before the connection counts as lost: the server ends it before.
+pub(crate) fn answer_max(settings: &Settings) -> Duration {
+    settings.statement_timeout.0 + Duration::from_secs(5)
+}
+
+fn hook_error(fault: Fault) -> HookError {
+    match fault {
+        Fault::Standby => HookError::message(STANDBY),
+        Fault::Loose => HookError::message(LOOSE),
+        Fault::Driver(error) => HookError::Backend(error),
+    }
+}
+
+fn pool_error(error: &deadpool_postgres::PoolError) -> Error {
+    match error {
+        deadpool_postgres::PoolError::PostCreateHook(HookError::Message(text)) => {
+            if text == LOOSE {
+                loose()
+            } else {
+                standby()
+            }
+        }
+        other => from_pool(other),
+    }
+}
+
+/// Lets the pool connect the way everything else here does.
+struct Plug(Connector);
+
+impl Connect for Plug {
+    fn connect(
+        &self,
+        _: &Config,
+    ) -> std::pin::Pin<
+        Box<
+            dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>>
+                + Send
+                + '_,
+        >,
+    > {
+        Box::pin(self.0.connect_raw())
+    }
+}

@@ -1,0 +1,240 @@
+//! An open schema: its connections, and how they are opened and let go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use syntrix_storage_core::backend::{Canary, OpenContext};
+use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention, TokenSeal};
+
+use crate::connect::{Connector, Target};
+use crate::error::closed;
+use crate::pool::Pool;
+use crate::readers::Readers;
+use crate::settings::Settings;
+use crate::sql::{identifier, in_schema};
+use crate::wake::Wake;
+use crate::writer::{Writer, Writers};
+use crate::{apply, maintenance, reads, revocations, schema, users, watch};
+
+/// How long `close` waits for connections that are still in use.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// Statements with the schema's name in them, made once.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    pub(crate) get: String,
+    pub(crate) get_many: String,
+    pub(crate) write: String,
+    pub(crate) first_page: String,
+    pub(crate) next_page: String,
+    pub(crate) end: String,
+    pub(crate) oldest: String,
+    pub(crate) trim: String,
+    pub(crate) purge: String,
+    pub(crate) user_by_id: String,
+    pub(crate) user_by_name: String,
+    pub(crate) user_insert: String,
+    pub(crate) user_replace: String,
+    pub(crate) user_login: String,
+    pub(crate) revocation_get: String,
+    pub(crate) revocation_get_many: String,
+    pub(crate) revocation_write: String,
+    pub(crate) revocation_purge: String,
+}
+
+impl Texts {
+    fn of(schema: &str) -> Self {
+        let text = |template| in_schema(template, schema);
+        Self {
+            get: text(reads::GET),
+            get_many: text(reads::GET_MANY),
+            write: text(apply::WRITE),
+            first_page: text(watch::FIRST_PAGE),
+            next_page: text(watch::NEXT_PAGE),
+            end: text(watch::END),
+            oldest: text(watch::OLDEST),
+            trim: text(watch::TRIM),
+            purge: text(maintenance::PURGE),
+            user_by_id: text(users::GET),
+            user_by_name: text(users::GET_BY_NAME),
+            user_insert: text(users::INSERT),
+            user_replace: text(users::REPLACE),
+            user_login: text(users::SET_LOGIN),
+            revocation_get: text(revocations::GET),
+            revocation_get_many: text(revocations::GET_MANY),
+            revocation_write: text(revocations::WRITE),
+            revocation_purge: text(revocations::PURGE),
+        }
+    }
+}
+
+/// One open schema.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) pool: Pool,
+    pub(crate) readers: Readers,
+    pub(crate) writer: Writer,
+    pub(crate) wake: Arc<Wake>,
+    pub(crate) texts: Arc<Texts>,
+    pub(crate) schema: String,
+    pub(crate) seal: TokenSeal,
+    pub(crate) canary: Canary,
+    pub(crate) server_version: String,
+    pub(crate) retention: Retention,
+    has_sessions: bool,
+    /// Stores that were handed out and not closed.
+    leases: AtomicUsize,
+}
+
+impl Store {
+    /// Connects, makes the schema if it is not there, and brings it to the current version.
+    pub(crate) async fn open(
+        target: Target,
+        settings: &Settings,
+        context: &OpenContext,
+    ) -> Result<Self> {
+        Self::open_schema(target, settings, context)
+            .await
+            .map_err(|error| error.in_operation("open"))
+    }
+
+    async fn open_schema(
+        target: Target,
+        settings: &Settings,
+        context: &OpenContext,
+    ) -> Result<Self> {
+        let connector = Connector::new(target, settings)?;
+        let schema = schema_name(settings, context);
+        let pool = Pool::new(&connector, settings)?;
+        let identity = {
+            let mut session = pool.session().await?;
+            schema::open(&mut session, &schema).await?
+        };
+        let texts = Arc::new(Texts::of(&schema));
+        let side = connector.has_sessions().then(|| connector.clone());
+        let wake = Wake::start(side, identity.channel);
+        let writers = Writers {
+            pool: pool.clone(),
+            texts: Arc::clone(&texts),
+            clock: Arc::clone(&context.clock) as Arc<dyn Clock>,
+            wake: Arc::clone(&wake),
+        };
+        Ok(Self {
+            has_sessions: connector.has_sessions(),
+            readers: Readers::new(connector, settings),
+            pool,
+            writer: Writer::start(writers),
+            wake,
+            texts,
+            schema,
+            seal: identity.seal,
+            canary: identity.canary,
+            server_version: identity.server_version,
+            retention: settings.retention()?,
+            leases: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether a connection is a session of our own.
+    pub(crate) fn has_sessions(&self) -> bool {
+        self.has_sessions
+    }
+
+    /// Lets go of every connection, and waits for those in use.
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.let_go();
+        let end = tokio::time::Instant::now() + CLOSE_MAX;
+        while self.pool.size() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+
+    fn let_go(&self) {
+        self.writer.close();
+        self.wake.close();
+        self.readers.close();
+        self.pool.close();
+    }
+}
+
+/// A store that was dropped without close leaves no task and no connection behind.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// The configured schema, or the one of the namespace beside it.
+pub(crate) fn schema_name(settings: &Settings, context: &OpenContext) -> String {
+    match &context.namespace {
+        None => settings.schema.clone(),
+        Some(namespace) => format!("{}_{namespace}", settings.schema),
+    }
+}
+
+/// Drops a closed namespace's schema.
+pub(crate) async fn remove_namespace(
+    target: Target,
+    settings: &Settings,
+    context: &OpenContext,
+) -> Result<()> {
+    if context.namespace.is_none() {
+        return Err(Error::new(ErrorKind::InvalidArgument, "remove_namespace")
+            .with_message("only a namespace can be removed, not the configured data"));
+    }
+    let pool = Pool::new(&Connector::new(target, settings)?, settings)?;
+    let drop =
+        format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&schema_name(settings, context)));
+    let dropped = pool.session().await?.execute(&drop).await;
+    pool.close();
+    dropped.map_err(|error| error.in_operation("remove_namespace"))
+}
+
+/// One store's hold on the connections. They close with the last of them: closing one store leaves the others open.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    store: Arc<Store>,
+    released: AtomicBool,
+}
+
+impl Lease {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        store.leases.fetch_add(1, Ordering::SeqCst);
+        Self { store, released: AtomicBool::new(false) }
+    }
+
+    /// The store, for the length of one call.
+    pub(crate) fn store(&self) -> Result<&Arc<Store>> {
+        if self.released.load(Ordering::SeqCst) { Err(closed()) } else { Ok(&self.store) }
+    }
+
+    /// What is known of the store without using it.
+    pub(crate) fn known(&self) -> &Store {
+        &self.store
+    }
+
+    /// Lets go; the last one closes the connections. Once dropped half way, the next call goes on with it.
+    pub(crate) async fn release(&self) -> Result<()> {
+        self.count_out();
+        if self.store.leases.load(Ordering::SeqCst) == 0 {
+            self.store.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Once, however often it is called.
+    fn count_out(&self) {
+        if !self.released.swap(true, Ordering::SeqCst) {
+            self.store.leases.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A store that was dropped without close keeps nobody from closing the connections.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.count_out();
+    }
+}

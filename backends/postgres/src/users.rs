@@ -1,0 +1,419 @@
+//! The accounts of one schema.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{
+    CallContext, Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite,
+};
+use syntrix_storage_core::{
+    Capabilities, Error, HealthReport, Result, Secret, Timestamp, User, UserId, UserListPlan,
+    UsernameKey, Version,
+};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::error::damaged;
+use crate::row::{Json, canonical_numbers, timestamp, unsigned, value};
+use crate::session::{Parameter, Session};
+use crate::sql::in_schema;
+use crate::store::{Lease, Texts};
+use crate::{KIND, catalogue, maintenance};
+
+/// What [`record`] reads, in its order. A macro, so that statements are made by the compiler.
+macro_rules! columns {
+    () => {
+        columns!("password_hash")
+    };
+    ($hash:literal) => {
+        concat!(
+            "id,username,username_key,key_rule_version,",
+            $hash,
+            ",password_algorithm,password_changed_at,roles,db_admin,disabled,disabled_at,disabled_reason,\
+             profile,token_epoch,tokens_valid_after,version,created_at,updated_at,deleted_at,last_login_at,\
+             last_failed_at,failed_attempts,lockout_until,lockout_count,login_window,login_sequence"
+        )
+    };
+}
+/// The server's own time beside the account; an account that is not there is a row of NULLs.
+macro_rules! dated {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ",(extract(epoch FROM clock_timestamp()) * 1000)::bigint ",
+            "FROM (SELECT) AS one LEFT JOIN {schema}.users ON ",
+            $condition
+        )
+    };
+}
+pub(crate) const GET: &str = dated!("id = $1");
+pub(crate) const GET_BY_NAME: &str = dated!("username_key = $1 AND deleted_at IS NULL");
+/// Where the time stands.
+const NOW: usize = 26;
+/// A list never shows hashes, so they are not read.
+const LIST: &str =
+    concat!("SELECT ", columns!("NULL::text"), " FROM {schema}.users WHERE deleted_at IS NULL");
+pub(crate) const INSERT: &str = concat!(
+    "INSERT INTO {schema}.users (",
+    columns!(),
+    ") VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,\
+     $24,$25,$26) ON CONFLICT (id) DO NOTHING RETURNING 1"
+);
+pub(crate) const REPLACE: &str = "UPDATE {schema}.users SET username=$2,username_key=$3,key_rule_version=$4,password_hash=$5,\
+    password_algorithm=$6,password_changed_at=$7,roles=$8,db_admin=$9,disabled=$10,disabled_at=$11,\
+    disabled_reason=$12,profile=$13,token_epoch=$14,tokens_valid_after=$15,version=$16,created_at=$17,\
+    updated_at=$18,deleted_at=$19 WHERE id=$1 AND version=$20 RETURNING 1";
+pub(crate) const SET_LOGIN: &str = "UPDATE {schema}.users SET last_login_at=$2,last_failed_at=$3,failed_attempts=$4,\
+    lockout_until=$5,lockout_count=$6,login_window=$7,login_sequence=$8 WHERE id=$1 AND login_sequence=$9 RETURNING 1";
+const FACTS: &str = "SELECT \
+    (SELECT count(*) FROM (SELECT FROM {schema}.users LIMIT 100000) AS counted), \
+    (SELECT count(*) FROM (SELECT FROM {schema}.users WHERE disabled LIMIT 100000) AS counted), \
+    pg_is_in_recovery(), current_setting('synchronous_commit'), m.schema_version FROM {schema}.metadata AS m";
+
+/// One handle on the accounts.
+#[derive(Debug)]
+pub(crate) struct Users {
+    lease: Lease,
+}
+
+impl Users {
+    pub(crate) fn new(lease: Lease) -> Self {
+        Self { lease }
+    }
+
+    async fn read_one(&self, by_name: bool, key: &str) -> Result<Dated<Option<UserRecord>>> {
+        let store = self.lease.store()?;
+        let text = if by_name { &store.texts.user_by_name } else { &store.texts.user_by_id };
+        let rows = store.readers.query(text, &[(&key, Type::TEXT)]).await?;
+        let row = rows.first().ok_or_else(damaged)?;
+        let found: Option<&str> = value(row, 0)?;
+        let value = found.map(|_| record(row)).transpose()?;
+        Ok(Dated { value, now: timestamp(row, NOW)? })
+    }
+}
+
+#[async_trait]
+impl UserBackend for Users {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        crate::identity_capabilities()
+    }
+
+    async fn get(&self, id: &UserId, _: &CallContext) -> Result<Dated<Option<UserRecord>>> {
+        self.read_one(false, id.as_str()).await
+    }
+
+    async fn get_by_name(
+        &self,
+        key: &UsernameKey,
+        _: &CallContext,
+    ) -> Result<Dated<Option<UserRecord>>> {
+        self.read_one(true, key.as_str()).await
+    }
+
+    async fn write(&self, write: UserWrite, _: &CallContext) -> Result<UserApplied> {
+        let store = self.lease.store()?;
+        let mut session = store.pool.session().await?;
+        match &write {
+            UserWrite::Insert(record) => insert(&mut session, &store.texts, record).await,
+            UserWrite::Replace { expected, record } => {
+                replace(&mut session, &store.texts, *expected, record).await
+            }
+            UserWrite::Login { id, expected, state } => {
+                set_login(&mut session, &store.texts, id, *expected, state).await
+            }
+        }
+    }
+
+    async fn list(&self, plan: &UserListPlan, _: &CallContext) -> Result<Vec<UserRecord>> {
+        let store = self.lease.store()?;
+        // PostgreSQL's text has no U+0000, so no stored role has one either.
+        if plan.role().is_some_and(|role| role.contains('\0')) {
+            return Ok(Vec::new());
+        }
+        let after = plan.after().map(UserId::as_str);
+        let (first, end) = (plan.name_prefix(), behind(plan.name_prefix()));
+        let (disabled, role, limit) = (plan.disabled(), plan.role(), plan.rows_max() as i64);
+        let values: [Parameter<'_>; 6] = [
+            (&after, Type::TEXT),
+            (&first, Type::TEXT),
+            (&end, Type::TEXT),
+            (&disabled, Type::BOOL),
+            (&role, Type::TEXT),
+            (&limit, Type::INT8),
+        ];
+        let mut session = store.pool.session().await?;
+        let text = in_schema(&list_sql(plan), &store.schema);
+        session.query_once(&text, &values).await?.iter().map(record).collect()
+    }
+
+    async fn ensure_indexes(&self) -> Result<()> {
+        let store = self.lease.store()?;
+        catalogue::ensure_users(&mut store.pool.session().await?, &store.schema).await
+    }
+
+    async fn health(&self) -> Result<HealthReport> {
+        maintenance::probe(self.lease.store()?, FACTS, ["users", "disabled"]).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.lease.release().await
+    }
+}
+
+/// Each combination of conditions is a statement of its own, so that the planner sees which index serves it. Values that it
+/// does not use are there all the same.
+fn list_sql(plan: &UserListPlan) -> String {
+    // A role is compared with whole elements, a prefix is a range of names: neither is a pattern.
+    let conditions = [
+        (plan.after().is_some(), " AND id > $1", " AND $1::text IS NULL"),
+        (
+            !plan.name_prefix().is_empty(),
+            " AND username_key >= $2 AND username_key < $3",
+            " AND $2 = '' AND $3 = ''",
+        ),
+        (plan.disabled().is_some(), " AND disabled = $4", " AND $4::boolean IS NULL"),
+        (plan.role().is_some(), " AND $5 = ANY (roles)", " AND $5::text IS NULL"),
+    ];
+    let conditions = conditions.map(|(asked, sql, otherwise)| if asked { sql } else { otherwise });
+    [LIST].into_iter().chain(conditions).chain([" ORDER BY id LIMIT $6"]).collect()
+}
+
+/// The first text behind all that begin with `prefix`, which is ASCII.
+fn behind(prefix: &str) -> String {
+    let mut characters = prefix.chars();
+    let last = characters.next_back().and_then(|last| char::from_u32(last as u32 + 1));
+    characters.chain(last).collect()
+}
+
+/// An account in the form of its columns: $1 to $19.
+struct Account<'record> {
+    record: &'record UserRecord,
+    key_rule_version: i32,
+    password_hash: Option<&'record str>,
+    times: [Option<i64>; 4],
+    roles: Vec<&'record str>,
+    db_admin: Vec<&'record str>,
+    profile: String,
+    token_epoch: i64,
+    version: i64,
+    written: [i64; 2],
+}
+
+impl<'record> Account<'record> {
+    fn of(record: &'record UserRecord) -> Self {
+        let user = &record.user;
+        let times =
+            [user.password_changed_at, user.disabled_at, user.tokens_valid_after, user.deleted_at];
+        Self {
+            record,
+            key_rule_version: i32::from(record.key_rule_version),
+            password_hash: user.password_hash.as_ref().map(Secret::expose),
+            times: times.map(milliseconds),
+            roles: user.roles.iter().map(String::as_str).collect(),
+            db_admin: user.db_admin.iter().map(String::as_str).collect(),
+            profile: serde_json::Value::Object(user.profile.clone()).to_string(),
+            token_epoch: user.token_epoch as i64,
+            version: user.version.get(),
+            written: [user.created_at.as_milliseconds(), user.updated_at.as_milliseconds()],
+        }
+    }
+}
+
+/// The parameters of an account, then those of the statement itself.
+macro_rules! account_parameters {
+    ($account:ident, $id:ident, $key:ident, $profile:ident, $($own:expr),+) => {{
+        let user = &$account.record.user;
+        let values: Vec<Parameter<'_>> = vec![
+            (&$id, Type::TEXT),
+            (&user.username, Type::TEXT),
+            (&$key, Type::TEXT),
+            (&$account.key_rule_version, Type::INT4),
+            (&$account.password_hash, Type::TEXT),
+            (&user.password_algorithm, Type::TEXT),
+            (&$account.times[0], Type::INT8),
+            (&$account.roles, Type::TEXT_ARRAY),
+            (&$account.db_admin, Type::TEXT_ARRAY),
+            (&user.disabled, Type::BOOL),
+            (&$account.times[1], Type::INT8),
+            (&user.disabled_reason, Type::TEXT),
+            (&$profile, Type::JSONB),
+            (&$account.token_epoch, Type::INT8),
+            (&$account.times[2], Type::INT8),
+            (&$account.version, Type::INT8),
+            (&$account.written[0], Type::INT8),
+            (&$account.written[1], Type::INT8),
+            (&$account.times[3], Type::INT8),
+            $($own),+
+        ];
+        values
+    }};
+}
+
+async fn insert(session: &mut Session, texts: &Texts, record: &UserRecord) -> Result<UserApplied> {
+    let (account, login) = (Account::of(record), Login::of(&record.login_state()));
+    let (id, key) = (record.user.id.as_str(), record.key.as_str());
+    let profile = Json(&account.profile);
+    let values = account_parameters!(
+        account,
+        id,
+        key,
+        profile,
+        (&login.times[0], Type::INT8),
+        (&login.times[1], Type::INT8),
+        (&login.counts[0], Type::INT8),
+        (&login.times[2], Type::INT8),
+        (&login.counts[1], Type::INT8),
+        (&login.counts[2], Type::INT8),
+        (&login.counts[3], Type::INT8)
+    );
+    let inserted = session.query(&texts.user_insert, &values).await;
+    name_taken_or(inserted, UserApplied::IdTaken)
+}
+
+async fn replace(
+    session: &mut Session,
+    texts: &Texts,
+    expected: Version,
+    record: &UserRecord,
+) -> Result<UserApplied> {
+    let account = Account::of(record);
+    let (id, key, expected) = (record.user.id.as_str(), record.key.as_str(), expected.get());
+    let profile = Json(&account.profile);
+    let values = account_parameters!(account, id, key, profile, (&expected, Type::INT8));
+    name_taken_or(session.query(&texts.user_replace, &values).await, UserApplied::Stale)
+}
+
+async fn set_login(
+    session: &mut Session,
+    texts: &Texts,
+    id: &UserId,
+    expected: u64,
+    state: &LoginState,
+) -> Result<UserApplied> {
+    let (id, expected, login) = (id.as_str(), expected as i64, Login::of(state));
+    let values: [Parameter<'_>; 9] = [
+        (&id, Type::TEXT),
+        (&login.times[0], Type::INT8),
+        (&login.times[1], Type::INT8),
+        (&login.counts[0], Type::INT8),
+        (&login.times[2], Type::INT8),
+        (&login.counts[1], Type::INT8),
+        (&login.counts[2], Type::INT8),
+        (&login.counts[3], Type::INT8),
+        (&expected, Type::INT8),
+    ];
+    let rows = session.query(&texts.user_login, &values).await?;
+    Ok(if rows.is_empty() { UserApplied::Stale } else { UserApplied::Yes })
+}
+
+/// The login part in the form of its columns.
+struct Login {
+    /// Last login, last failure, end of the lock.
+    times: [Option<i64>; 3],
+    /// Failures, locks, window, sequence.
+    counts: [i64; 4],
+}
+
+impl Login {
+    fn of(state: &LoginState) -> Self {
+        let LoginState { stats, window, sequence } = state;
+        let times = [stats.last_login_at, stats.last_failed_at, stats.lockout_until];
+        Self {
+            times: times.map(milliseconds),
+            counts: [
+                i64::from(stats.failed_attempts),
+                i64::from(stats.lockout_count),
+                *window as i64,
+                *sequence as i64,
+            ],
+        }
+    }
+}
+
+/// A taken id is told by no row; what is left is the name's index.
+fn name_taken_or(written: Result<Vec<Row>>, otherwise: UserApplied) -> Result<UserApplied> {
+    match written {
+        Ok(rows) if rows.is_empty() => Ok(otherwise),
+        Ok(_) => Ok(UserApplied::Yes),
+        Err(error) if is_name_taken(&error) => Ok(UserApplied::NameTaken),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_name_taken(error: &Error) -> bool {
+    error.fact("sqlstate") == Some("23505")
+        && error.fact("constraint") == Some("users_username_key")
+}
+
+/// The record in a row of `columns!`.
+fn record(row: &Row) -> Result<UserRecord> {
+    let id = UserId::parse(value(row, 0)?).map_err(|_| damaged())?;
+    let created_at = timestamp(row, 16)?;
+    let mut user = User::first(id, value::<String>(row, 1)?, created_at);
+    let key = UsernameKey::from_stored(value::<String>(row, 2)?);
+    let key_rule_version: i32 = value(row, 3)?;
+    let key_rule_version = u16::try_from(key_rule_version).map_err(|_| damaged())?;
+    account(row, &mut user)?;
+    login(row, &mut user)?;
+    let (login_window, login_sequence) = (unsigned(value(row, 24)?)?, unsigned(value(row, 25)?)?);
+    Ok(UserRecord { user, key, key_rule_version, login_window, login_sequence })
+}
+
+fn account(row: &Row, user: &mut User) -> Result<()> {
+    user.password_hash = value::<Option<String>>(row, 4)?.map(Secret::new);
+    user.password_algorithm = value(row, 5)?;
+    user.password_changed_at = time(row, 6)?;
+    user.roles = names(row, 7)?;
+    user.db_admin = names(row, 8)?;
+    user.disabled = value(row, 9)?;
+    user.disabled_at = time(row, 10)?;
+    user.disabled_reason = value(row, 11)?;
+    let Json(profile) = value(row, 12)?;
+    user.profile = serde_json::from_str(&canonical_numbers(profile)?).map_err(|_| damaged())?;
+    user.token_epoch = unsigned(value(row, 13)?)?;
+    user.tokens_valid_after = time(row, 14)?;
+    user.version = Version::new(value(row, 15)?);
+    user.updated_at = timestamp(row, 17)?;
+    user.deleted_at = time(row, 18)?;
+    Ok(())
+}
+
+fn login(row: &Row, user: &mut User) -> Result<()> {
+    let count = |column| -> Result<u32> {
+        u32::try_from(value::<i64>(row, column)?).map_err(|_| damaged())
+    };
+    user.login.last_login_at = time(row, 19)?;
+    user.login.last_failed_at = time(row, 20)?;
+    user.login.failed_attempts = count(21)?;
+    user.login.lockout_until = time(row, 22)?;
+    user.login.lockout_count = count(23)?;
+    Ok(())
+}
+
+fn names(row: &Row, column: usize) -> Result<BTreeSet<String>> {
+    Ok(value::<Vec<String>>(row, column)?.into_iter().collect())
+}
+
+fn time(row: &Row, column: usize) -> Result<Option<Timestamp>> {
+    Ok(value::<Option<i64>>(row, column)?.map(Timestamp::from_milliseconds))
+}
+
+fn milliseconds(time: Option<Timestamp>) -> Option<i64> {
+    time.map(Timestamp::as_milliseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_behind_a_prefix_is_behind_every_name_that_begins_so() {
+        assert_eq!((behind(""), behind("a"), behind("az")), ("".into(), "b".into(), "a{".into()));
+        assert!("azzzz" < behind("az").as_str());
+    }
+}

@@ -1,0 +1,19 @@
+//! The backend through its one public function, on a real server.
+
+mod common;
+mod crash;
+mod identities;
+mod indexes;
+mod lifetime;
+mod opening;
+mod pooler;
+mod role;
+mod trim;
+mod watch;
+mod writes;
+
+// What every backend has to answer alike is asked by the same tests.
+#[path = "../../../sqlite/tests/backend/differential.rs"]
+mod differential;
+#[path = "../../../sqlite/tests/backend/shared.rs"]
+mod shared;
