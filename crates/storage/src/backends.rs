@@ -2,7 +2,6 @@
 
 use syntrix_storage_core::backend::BackendFactory;
 
-
 /// Every backend of this build.
 pub(crate) fn factories() -> Vec<Box<dyn BackendFactory>> {
     vec![
