@@ -39,7 +39,9 @@ storage:
 #[test]
 fn the_requirements_example_passes_and_its_unused_shadow_is_a_warning() {
     let program = Program::new();
-    let file = program.file("storage.yaml", REQUIREMENT);
+    // An address is checked for its form, so that one is filled in.
+    let nowhere = "uri: mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200";
+    let file = program.file("storage.yaml", &REQUIREMENT.replace("uri: ...", nowhere));
     let checked = program.run(&["config", "check", "--config", &file]);
     assert_eq!(checked.code, 0, "{}", checked.stderr);
     assert!(checked.stderr.contains("pg-doc"), "{}", checked.stderr);
@@ -48,7 +50,9 @@ fn the_requirements_example_passes_and_its_unused_shadow_is_a_warning() {
 
     let opened = program.run(&["doctor", "--config", &file]);
     assert_eq!((opened.code, opened.stdout.as_str()), (1, ""));
-    assert!(opened.stderr.contains("unsupported"), "{}", opened.stderr);
+    // Nobody listens there; the others are not in this build.
+    let told = ["unavailable", "unsupported"];
+    assert!(told.iter().any(|kind| opened.stderr.contains(kind)), "{}", opened.stderr);
 }
 
 #[test]
