@@ -24,7 +24,8 @@ pub(crate) const METADATA: &str = "syntrix_metadata";
 pub(crate) struct Settings {
     /// Connection URI. May carry a password, hence it never prints. Timeouts and pool size in it win over those below.
     pub(crate) uri: Secret,
-    /// Database.
+    /// Database. Default: `syntrix`.
+    #[serde(default = "database")]
     pub(crate) db: String,
     /// Collection of the documents. Default: `documents`.
     #[serde(default = "data_collection")]
@@ -57,6 +58,10 @@ pub(crate) struct Settings {
     /// Whether servers other than this machine may be reached without TLS. Default: false.
     #[serde(default)]
     pub(crate) allow_plaintext: bool,
+}
+
+fn database() -> String {
+    "syntrix".to_owned()
 }
 
 fn data_collection() -> String {
@@ -243,8 +248,9 @@ mod tests {
     const DB: (&str, &str) = ("db", "app");
 
     #[test]
-    fn two_keys_are_enough() {
-        let settings = parse(&[LOCAL, DB]).unwrap();
+    fn the_address_is_enough() {
+        let settings = parse(&[LOCAL]).unwrap();
+        assert_eq!(settings.db, "syntrix");
         assert_eq!(settings.data_collection, "documents");
         assert_eq!(settings.sys_collection, "sys");
         assert!(settings.before_images);

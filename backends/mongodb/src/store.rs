@@ -17,7 +17,7 @@ use crate::error::{closed, from_driver};
 use crate::schema::Metadata;
 use crate::server::{self, Topology};
 use crate::settings::Settings;
-use crate::stream::{Source, Start, Stream};
+use crate::stream::{self, Source, Start, Stream};
 use crate::watch::Changes;
 use crate::{catalogue, schema};
 
@@ -108,6 +108,7 @@ impl Store {
         }
         let source = Source {
             before: has_before_images(&database, &names).await?,
+            batch: stream::BATCH,
             collections: Arc::new(names.clone()),
             router: router(&client, topology, settings)?,
             database: database.clone(),

@@ -17,7 +17,7 @@ use crate::position::Place;
 /// The collection that cursors of a whole database have.
 const COLLECTION: &str = "$cmd.aggregate";
 /// Events in one answer.
-const BATCH: i32 = 1000;
+pub(crate) const BATCH: i32 = 1000;
 /// A batch that is neither full nor larger ended because nothing followed: no event comes near the bound of an answer.
 const BATCH_BYTES_SURE: usize = 100 << 10;
 
@@ -28,6 +28,8 @@ pub(crate) struct Source {
     pub(crate) collections: Arc<[String]>,
     /// Whether events bring what was there before.
     pub(crate) before: bool,
+    /// Most events in one answer.
+    pub(crate) batch: i32,
     /// The router that holds the cursor, if there are routers.
     pub(crate) router: Option<ServerAddress>,
 }
@@ -105,7 +107,7 @@ impl Stream {
 
     /// Asks for the next batch; without one the server waits up to `wait` for it.
     pub(crate) async fn fetch(&mut self, wait: Duration) -> DriverResult<()> {
-        let command = more_command(self.cursor, wait);
+        let command = more_command(&self.source, self.cursor, wait);
         let answer = run(&self.source, &mut self.session, command).await?;
         self.take(answer, "nextBatch")
     }
@@ -130,7 +132,8 @@ impl Stream {
             self.end = token(&cursor, "postBatchResumeToken")?;
         }
         self.current = true;
-        self.at_end = count == 0 || (count < BATCH as usize && bytes < BATCH_BYTES_SURE);
+        self.at_end =
+            count == 0 || (count < self.source.batch as usize && bytes < BATCH_BYTES_SURE);
         Ok(())
     }
 
@@ -182,6 +185,11 @@ impl Stream {
     /// The number of the cursor; 0 when the server has closed it.
     pub(crate) fn cursor(&self) -> i64 {
         self.cursor
+    }
+
+    /// Which changes it brings, and how.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Closes the cursor on the server.
@@ -242,7 +250,7 @@ pub(crate) fn open_command(source: &Source, start: &Start) -> Document {
     doc! {
         "aggregate": 1,
         "pipeline": [{ "$changeStream": stage }, { "$match": selection(&source.collections) }],
-        "cursor": { "batchSize": BATCH },
+        "cursor": { "batchSize": source.batch },
         "readConcern": { "level": "majority" },
     }
 }
@@ -258,12 +266,12 @@ fn selection(collections: &[String]) -> Document {
     ] }
 }
 
-fn more_command(cursor: i64, wait: Duration) -> Document {
+fn more_command(source: &Source, cursor: i64, wait: Duration) -> Document {
     let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).max(1);
     doc! {
         "getMore": cursor,
         "collection": COLLECTION,
-        "batchSize": BATCH,
+        "batchSize": source.batch,
         "maxTimeMS": wait,
     }
 }

@@ -95,7 +95,9 @@ impl Changes {
             match fetch(&mut stream, timeout).await {
                 Ok(()) => {}
                 // The next read finds no cursor here and opens one at this place.
-                Err(Failure::Driver(error)) if is_resumable(&error) => return Ok(()),
+                Err(Failure::Driver(error)) if is_resumable(&error) || is_too_large(&error) => {
+                    return Ok(());
+                }
                 Err(failure) => return Err(failure.into_core()),
             }
         }
@@ -111,26 +113,73 @@ impl Changes {
         if let Some(stream) = self.parking.take(&start.token) {
             match self.read(stream, start.clone(), until, limit).await {
                 // The cursor did not outlive an election or a pause; a new one goes on at its place.
-                Err(Failure::Driver(error)) if is_resumable(&error) => {}
+                Err(Failure::Driver(error)) if is_resumable(&error) || is_too_large(&error) => {}
                 read => return self.finish(read, &start).await,
             }
         }
         self.check_floor(&start).await?;
-        let stream = match self.open_fresh(&start).await {
-            Ok(stream) => stream,
-            Err(failure) => return self.finish(Err(failure), &start).await,
+        let read = match self.fresh_page(&start, until, limit).await {
+            Err(Failure::Driver(error)) if is_too_large(&error) => {
+                self.single_page(&start, until).await
+            }
+            read => read,
         };
-        let read = self.read(stream, start.clone(), until, limit).await;
         self.finish(read, &start).await
+    }
+
+    async fn fresh_page(
+        &self,
+        start: &Place,
+        until: Option<&Place>,
+        limit: usize,
+    ) -> Result<FeedPage, Failure> {
+        let stream = self.open_fresh(start).await?;
+        self.read(stream, start.clone(), until, limit).await
+    }
+
+    /// One change alone, and without what was there before if the event has no room in an answer even so. Only a foreign
+    /// write is that large.
+    async fn single_page(&self, start: &Place, until: Option<&Place>) -> Result<FeedPage, Failure> {
+        match self.page_of(Source { batch: 1, ..self.source.clone() }, start, until).await {
+            Err(Failure::Driver(error)) if is_too_large(&error) => {
+                tracing::warn!("a change is too large to bring what was there before");
+                let source = Source { batch: 1, before: false, ..self.source.clone() };
+                self.page_of(source, start, until).await
+            }
+            read => read,
+        }
+    }
+
+    async fn page_of(
+        &self,
+        source: Source,
+        start: &Place,
+        until: Option<&Place>,
+    ) -> Result<FeedPage, Failure> {
+        let at = Start::At(start.clone());
+        let opening = tokio::time::timeout(ANSWER_TIME_MAX, Stream::open(&source, &at));
+        let stream = opening.await.map_err(|_| timed_out())??;
+        self.read(stream, start.clone(), until, 1).await
+    }
+
+    /// Keeps the cursor for whoever goes on at its place, if it brings all that events can bring.
+    async fn rest(&self, stream: Stream) {
+        if (stream.source().before, stream.source().batch)
+            == (self.source.before, self.source.batch)
+        {
+            self.parking.park(stream).await;
+        } else {
+            stream.close().await;
+        }
     }
 
     /// The history as far back as it is kept and the server still has it.
     async fn oldest_page(&self, until: Option<&Place>, limit: usize) -> Result<FeedPage> {
         let floor = self.metadata.floor().await?;
         let start = floor_place(&floor)?;
-        match self.open_fresh(&start).await {
-            Ok(stream) => {
-                let read = self.read(stream, start.clone(), until, limit).await;
+        match self.fresh_page(&start, until, limit).await {
+            Err(Failure::Driver(error)) if is_too_large(&error) => {
+                let read = self.single_page(&start, until).await;
                 self.finish(read, &start).await
             }
             Err(Failure::Driver(error)) if code_of(&error) == Some(HISTORY_LOST) => {
@@ -138,7 +187,7 @@ impl Changes {
                 let read = self.read(stream, start.clone(), until, limit).await;
                 self.finish(read, &start).await
             }
-            Err(failure) => Err(failure.into_core()),
+            read => self.finish(read, &start).await,
         }
     }
 
@@ -250,7 +299,7 @@ impl Changes {
                 let same =
                     entry.transaction().is_some() && entry.transaction() == reading.transaction;
                 if reading.changes.len() >= limit && !same {
-                    self.parking.park(stream).await;
+                    self.rest(stream).await;
                     return Ok(reading.page(true));
                 }
                 let Some(entry) = stream.next() else { break };
@@ -265,11 +314,11 @@ impl Changes {
             }
             // What was fetched before this call says nothing about now.
             if stream.is_current() && stream.at_end() && until.is_none() {
-                self.parking.park(stream).await;
+                self.rest(stream).await;
                 return Ok(reading.page(false));
             }
             if reading.changes.len() >= limit && reading.transaction.is_none() {
-                self.parking.park(stream).await;
+                self.rest(stream).await;
                 return Ok(reading.page(true));
             }
             if stream.cursor() == 0 {
@@ -388,6 +437,11 @@ fn is_resumable(error: &DriverError) -> bool {
         }
         None => crate::error::is_passing(error),
     }
+}
+
+/// BSONObjectTooLarge: an event does not fit into an answer.
+fn is_too_large(error: &DriverError) -> bool {
+    code_of(error) == Some(10334)
 }
 
 /// The server does not know the token: InvalidResumeToken, ChangeStreamFatalError, and how it says that one is no token at all.

@@ -162,7 +162,7 @@ impl Check<'_> {
 
     fn routing_settings(&mut self, node: &SettingsNode, path: &str) -> Option<RoutingSettings> {
         let known = self.report.findings.len();
-        let settings = self.report.read(node.clone(), path, SettingsNode::decode);
+        let settings = self.report.read(node.clone(), path, SettingsNode::decode).value();
         self.report.findings[known..].iter_mut().for_each(|finding| finding.shows_value = true);
         settings
     }

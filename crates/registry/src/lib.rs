@@ -20,6 +20,7 @@ mod example;
 mod factories;
 mod finding;
 mod interpolate;
+mod left_open;
 mod plan;
 mod report;
 mod routing;

@@ -21,17 +21,19 @@ impl Report {
     /// Reads `node` and reports every faulty key in it, though a reader stops at the first: the faulty entry is taken out and
     /// the rest read again. What only shows then and names no key that is there follows from that, and is not reported.
     ///
-    /// A faulty `...` is a warning: it stands for a value left open, so the default holds.
+    /// A faulty `...` is a warning: it stands for a value left open, so the default holds, or the setting is still missing.
     pub(crate) fn read<T>(
         &mut self,
         mut node: SettingsNode,
         path: &str,
         read: impl Fn(&SettingsNode) -> Result<T, Error>,
-    ) -> Option<T> {
+    ) -> Reading<T> {
         let known = self.findings.len();
+        let mut left_open = None;
         loop {
             let error = match read(&node) {
-                Ok(value) => return (self.findings.len() == known).then_some(value),
+                Ok(value) if self.findings.len() == known => return Reading::Value(value),
+                Ok(_) => return Reading::Faulty,
                 Err(error) => error,
             };
             let taken = take_out(&mut node, &error);
@@ -39,13 +41,17 @@ impl Report {
             let finding = Finding::from_error(&error, path, fallback);
             match &taken {
                 Some(faulty) if faulty.as_text() == Some(PLACEHOLDER) => {
+                    left_open = first_key(&error).map(str::to_owned);
                     self.warn_of_placeholder(finding)
                 }
-                None if self.findings.len() > known => return None,
+                None if self.findings.len() > known => return Reading::Faulty,
+                None if left_open.is_some() => {
+                    return left_open.map_or(Reading::Faulty, Reading::LeftOpen);
+                }
                 _ => self.findings.push(finding),
             }
             if taken.is_none() || self.findings.len() - known >= FAULTS_MAX {
-                return None;
+                return Reading::Faulty;
             }
         }
     }
@@ -76,9 +82,30 @@ impl Report {
     }
 }
 
+/// What came of reading a node.
+pub(crate) enum Reading<T> {
+    Value(T),
+    /// Only this setting is missing, which has no default: the file has `...` there.
+    LeftOpen(String),
+    Faulty,
+}
+
+impl<T> Reading<T> {
+    pub(crate) fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::LeftOpen(_) | Self::Faulty => None,
+        }
+    }
+}
+
+fn first_key(error: &Error) -> Option<&str> {
+    error.fact("key")?.split(['.', '[']).next()
+}
+
 /// Takes the entry of the error's key out of the mapping and returns its value.
 fn take_out(node: &mut SettingsNode, error: &Error) -> Option<SettingsNode> {
-    let key = error.fact("key")?.split(['.', '[']).next()?;
+    let key = first_key(error)?;
     let SettingsValue::Map(entries) = &mut node.value else {
         return None;
     };

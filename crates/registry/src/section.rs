@@ -5,8 +5,9 @@ use syntrix_storage_core::{Location, SettingsNode, SettingsValue};
 
 use crate::factories::Factories;
 use crate::finding::{Finding, join};
+use crate::left_open::LeftOpen;
 use crate::plan::ConfiguredBlock;
-use crate::report::{Report, did_you_mean};
+use crate::report::{Reading, Report, did_you_mean};
 
 pub(crate) const BACKEND: &str = "backend";
 pub(crate) const KIND: &str = "kind";
@@ -88,7 +89,11 @@ impl<'file> Section<'file> {
                 return None;
             }
         };
-        let provider = report.read(block.settings(), &path, |node| factory.configure(node))?;
+        let provider = match report.read(block.settings(), &path, |node| factory.configure(node)) {
+            Reading::Value(provider) => provider,
+            Reading::LeftOpen(key) => Box::new(LeftOpen { path, key }),
+            Reading::Faulty => return None,
+        };
         let (name, kind) = (block.name.to_owned(), factory.kind());
         Some(ConfiguredBlock { name, kind, settings: block.settings(), provider })
     }

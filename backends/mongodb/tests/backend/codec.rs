@@ -67,3 +67,34 @@ async fn a_record_that_somebody_else_damaged_is_an_error_and_stops_no_watcher() 
     assert_eq!(read.expect_err("damaged").kind(), syntrix_storage_core::ErrorKind::Internal);
     fixture.finish().await;
 }
+
+#[tokio::test]
+async fn a_foreign_change_too_large_for_its_images_comes_without_them_and_stops_nobody() {
+    let fixture = Fixture::open().await;
+    fixture.insert("c/a", json!({})).await;
+    let raw = fixture.raw_documents().await;
+    for version in 2_i64..=3 {
+        let mut record = raw.find_one(doc! {}).await.expect("find").expect("present");
+        record.insert("version", version);
+        record.insert("op", "u");
+        record.insert("data", doc! { "filler": "x".repeat(9 << 20) });
+        raw.replace_one(doc! { "fullpath": "c/a" }, record).await.expect("replace");
+    }
+    fixture.insert("c/b", json!({})).await;
+    let changes = fixture.changes().await;
+    let log: Vec<_> = changes.iter().map(crate::common::brief).collect();
+    assert_eq!(log, ["create c/a@1", "update c/a@2", "update c/a@3", "create c/b@1"]);
+    assert!(changes[1].before.is_some() && changes[2].before.is_none());
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_strong_read_asks_a_majority() {
+    let fixture = Fixture::open().await;
+    fixture.insert("c/a", json!({"n": 1})).await;
+    let context = crate::common::context(syntrix_storage_core::Operation::Read);
+    let strong = context.with_consistency(syntrix_storage_core::Consistency::Strong);
+    let read = fixture.documents.get(&crate::common::parse("c/a"), &strong).await.expect("get");
+    assert_eq!(read.expect("present").raw(), r#"{"n":1}"#);
+    fixture.finish().await;
+}
