@@ -8,6 +8,8 @@ mod lifetime;
 mod opening;
 mod pooler;
 mod role;
+mod server;
+mod tls;
 mod trim;
 mod watch;
 mod writes;
