@@ -22,7 +22,8 @@ pub(crate) fn filter(plan: &QueryPlan) -> Document {
         all.push(doc! { "deleted": { "$eq": false } });
     }
     plan.filters().iter().for_each(|filter| condition(filter, &mut all));
-    plan.order().iter().for_each(|term| comparable(term.field(), &mut all));
+    let open = plan.order().iter().map(OrderBy::field).filter(|field| !is_compared(plan, field));
+    open.for_each(|field| comparable(field, &mut all));
     if let Some(place) = plan.after() {
         all.push(behind(plan, place));
     }
@@ -146,6 +147,12 @@ fn guard(keys: &[String], all: &mut Vec<Document>) {
         let prefix = names::path("data", &keys[..length]);
         all.push(doc! { prefix: { "$not": { "$type": "array" } } });
     }
+}
+
+/// Whether a filter lets through only documents with a comparable value in the field.
+fn is_compared(plan: &QueryPlan, field: &Field) -> bool {
+    let compares = |operator| !matches!(operator, Operator::NotEqual | Operator::Contains);
+    plan.filters().iter().any(|filter| filter.field() == field && compares(filter.operator()))
 }
 
 /// Only what has a comparable value is in an order.
