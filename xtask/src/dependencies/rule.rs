@@ -33,7 +33,7 @@ enum Floor {
     Facade,
     /// The program.
     Program,
-    /// What is not part of the product: this tool, the benches and the fuzz targets.
+    /// What is not part of the product: this tool, the benches, the fuzz targets and the example of a service.
     Tool,
 }
 
@@ -46,7 +46,7 @@ fn floor(folder: &str) -> Option<Floor> {
         }
         "crates/storage" => Some(Floor::Facade),
         "crates/cli" => Some(Floor::Program),
-        "benches" | "fuzz" | "xtask" => Some(Floor::Tool),
+        "benches" | "examples/production" | "fuzz" | "xtask" => Some(Floor::Tool),
         folder if is_backend(folder) => Some(Floor::Room),
         _ => None,
     }

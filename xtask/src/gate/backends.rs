@@ -33,6 +33,9 @@ impl Backend {
     }
 }
 
+/// The crate whose tests need every server.
+const ON_ALL_SERVERS: &str = "syntrix-storage-example-production";
+
 /// All of them. A new one with a server is a line here, once its kind of server is known.
 const BACKENDS: &[Backend] = &[
     Backend::embedded("memory", "syntrix-storage-memory"),
@@ -84,7 +87,11 @@ impl Selection {
     /// Arguments that leave out the tests of crates whose server does not run.
     pub(super) fn exclusions(&self) -> Vec<&'static str> {
         let without_server = self.left_out().filter(|backend| backend.server.is_some());
-        without_server.flat_map(|backend| ["--exclude", backend.package]).collect()
+        let mut packages: Vec<_> = without_server.map(|backend| backend.package).collect();
+        if !packages.is_empty() {
+            packages.push(ON_ALL_SERVERS);
+        }
+        packages.into_iter().flat_map(|package| ["--exclude", package]).collect()
     }
 
     /// A narrowed run must not be mistaken for the gate, so it says so first and last.
@@ -128,7 +135,8 @@ mod tests {
         let names: Vec<_> = embedded.backends().map(|backend| backend.name).collect();
         assert_eq!(names, ["memory", "sqlite"]);
         assert!(embedded.servers().is_empty());
-        assert!(embedded.exclusions().ends_with(&["--exclude", "syntrix-storage-redis"]));
+        assert!(embedded.exclusions().contains(&"syntrix-storage-redis"));
+        assert!(embedded.exclusions().ends_with(&["--exclude", ON_ALL_SERVERS]));
 
         let redis = selection(&["redis"]);
         assert_eq!(
