@@ -66,6 +66,11 @@ impl Pool {
         self.pool.close();
     }
 
+    /// Most connections at once.
+    pub(crate) fn size_max(&self) -> usize {
+        self.pool.status().max_size
+    }
+
     /// Connections that are open or being opened.
     pub(crate) fn size(&self) -> usize {
         self.pool.status().size

@@ -14,8 +14,9 @@ use crate::session::Session;
 use crate::store::Texts;
 use crate::wake::Wake;
 
-/// Statements that write at the same time. While they run, what comes meanwhile becomes the next one.
-const LANES: usize = 2;
+/// Most statements that write at the same time. While they run, what comes meanwhile becomes the next one: with more of
+/// them the batches are smaller, with fewer the waits for disk and network are not hidden behind each other.
+const LANES_MAX: usize = 4;
 
 /// What a statement of writes needs.
 #[derive(Clone, Debug)]
@@ -81,7 +82,7 @@ impl Writer {
 }
 
 async fn collect(mut queue: mpsc::UnboundedReceiver<Item>, writers: Writers) {
-    let lanes = Arc::new(Semaphore::new(LANES));
+    let lanes = Arc::new(Semaphore::new(writers.lanes()));
     while let Some(first) = queue.recv().await {
         // More gathers while every lane is busy.
         let Ok(lane) = Arc::clone(&lanes).acquire_owned().await else { return };
@@ -131,6 +132,11 @@ async fn all_gone(replies: &mut [oneshot::Sender<Result<Applied>>]) {
 }
 
 impl Writers {
+    /// At most half of the pool, so that writers do not keep everybody else waiting.
+    fn lanes(&self) -> usize {
+        (self.pool.size_max() / 2).clamp(1, LANES_MAX)
+    }
+
     /// Runs writes of any documents: in each round the first one of every document, as one statement. What that leaves
     /// behind refuses most of the others, whose callers were waiting all the while, without asking the server.
     async fn run_in_rounds(&self, writes: &[&Write]) -> Vec<Result<Applied>> {

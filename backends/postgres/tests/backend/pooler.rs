@@ -25,7 +25,7 @@ async fn everything_works_without_a_session_of_its_own() {
     let found = fixture.documents.query(&plan, &context(Operation::Query)).await.expect("query");
     let names: Vec<_> = found.iter().map(|document| document.id().to_owned()).collect();
     assert_eq!(names, ["d0", "d3", "d1"]);
-    let listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %' AND query LIKE '%' || \
+    let listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN %' AND query LIKE '%' || \
         (SELECT encode(store_id, 'hex') FROM metadata) || '%'";
     let raw = fixture.raw().await;
     assert_eq!(raw.query_one(listens, &[]).await.expect("activity").get::<_, i64>(0), 0);

@@ -274,7 +274,7 @@ async fn a_killed_side_connection_is_opened_again() {
     other.documents.wait_for_change(&place, Duration::from_millis(300)).await.expect("wait");
     let raw = one.raw().await;
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-        WHERE query LIKE 'LISTEN syntrix_storage_%' OR query LIKE 'NOTIFY syntrix_storage_%'";
+        WHERE pid <> pg_backend_pid() AND (query LIKE '%LISTEN syntrix_storage_%' OR query LIKE 'NOTIFY syntrix_storage_%')";
     raw.batch_execute(kill).await.expect("kill");
     one.insert("case/a", json!({})).await;
     // The engine looks twice a second whether it was woken or not.
