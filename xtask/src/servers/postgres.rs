@@ -8,11 +8,12 @@ use super::launch::{Launched, User};
 use super::probe;
 use crate::failure::{Context, Failure, Result};
 
-/// What differs from the defaults: small, on loopback alone, and with what the tests need.
+/// What differs from the defaults: small, on loopback alone, and with what the tests need: cases that run beside each other
+/// open several stores each, with a pool each.
 /// Commits are as durable as a server in production makes them.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
-    "max_connections=300",
+    "max_connections=600",
     "max_prepared_transactions=20",
     "shared_buffers=64MB",
     "max_wal_size=512MB",
