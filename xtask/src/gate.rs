@@ -158,7 +158,7 @@ impl Gate<'_> {
 
     /// Suite and vectors on every backend; a failing one does not stop the next.
     fn conformance_runs(&self, outcome: &mut Outcome) -> Result<Vec<Report>> {
-        let binary = conformance::build(self.workspace)?;
+        let binary = conformance::program(self.workspace)?;
         let runner = conformance::Runner { workspace: self.workspace, program: &binary };
         let mut reports = Vec::new();
         for backend in self.selection.backends() {

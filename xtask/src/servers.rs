@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Result};
 pub(crate) use command::{Command, run};
 pub(crate) use print::configuration;
-pub(crate) use running::Running;
+pub(crate) use running::{PASSWORD_DIGITS, PASSWORD_PREFIX, Running};
 
 /// A kind of server, named as in the configuration.
 #[derive(

@@ -51,7 +51,7 @@ pub(crate) fn from_driver(error: &DriverError) -> Error {
             "no server can take the call: unreachable, or the replica set has no primary",
         ),
         DriverKind::Authentication { .. } => {
-            (ErrorKind::Unavailable, Retry::Never, "the server does not accept the credentials")
+            (ErrorKind::ConfigInvalid, Retry::Never, "the server does not accept the credentials")
         }
         DriverKind::InvalidTlsConfig { .. } => {
             (ErrorKind::ConfigInvalid, Retry::Never, "the TLS files of the uri cannot be used")
@@ -73,11 +73,13 @@ pub(crate) fn from_driver(error: &DriverError) -> Error {
 /// Source: `error_codes.yml` of the server, release 6.0. A code that is not here is `Internal`.
 pub(crate) fn from_code(code: i32) -> Error {
     let (kind, retry, message) = match code {
-        UNAUTHORIZED => {
-            (ErrorKind::Unavailable, Retry::Never, "the role lacks a privilege that the call needs")
-        }
+        UNAUTHORIZED => (
+            ErrorKind::ConfigInvalid,
+            Retry::Never,
+            "the role lacks a privilege that the call needs",
+        ),
         11 | 18 => {
-            (ErrorKind::Unavailable, Retry::Never, "the server does not accept the credentials")
+            (ErrorKind::ConfigInvalid, Retry::Never, "the server does not accept the credentials")
         }
         // MaxTimeMSExpired, NetworkInterfaceExceededTimeLimit, ExceededTimeLimit.
         50 | 202 | 262 => {

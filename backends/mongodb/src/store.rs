@@ -110,7 +110,7 @@ impl Store {
             before: has_before_images(&database, &names).await?,
             batch: stream::BATCH,
             collections: Arc::new(names.clone()),
-            router: router(&client, topology, settings)?,
+            router: router(topology, settings)?,
             database: database.clone(),
         };
         if topology != Topology::Standalone && record.get_str("floor").is_err() {
@@ -230,7 +230,6 @@ async fn shard(client: &Client, database: &Database, names: &[String; 2]) -> Res
 
 /// A change stream stays on the router that opened it, so one is chosen.
 fn router(
-    _client: &Client,
     topology: Topology,
     settings: &Settings,
 ) -> Result<Option<mongodb::options::ServerAddress>> {

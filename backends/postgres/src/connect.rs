@@ -57,10 +57,11 @@ impl Target {
 
     /// Equal for blocks that name the same server and role; holds no secret.
     pub(crate) fn key(&self) -> String {
-        let Config { .. } = &self.config;
         let (user, database) = (self.config.get_user(), self.config.get_dbname());
         let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
-        format!("{hosts:?}:{ports:?}:{user:?}:{database:?}:{}", self.encrypted)
+        // Where there are addresses, the driver connects to them and the hosts are names only.
+        let addresses = self.config.get_hostaddrs();
+        format!("{hosts:?}:{addresses:?}:{ports:?}:{user:?}:{database:?}:{}", self.encrypted)
     }
 }
 

@@ -61,7 +61,7 @@ fn from_server(kind: ServerErrorKind, error: &RedisError) -> Meaning {
             unavailable("the keys are moving between nodes of the cluster")
         }
         ServerErrorKind::NoPerm => {
-            (ErrorKind::Unavailable, Retry::Never, "the user lacks the right to a command or key")
+            (ErrorKind::ConfigInvalid, Retry::Never, "the user lacks the right to a command or key")
         }
         // The server has no code of its own for this one.
         ServerErrorKind::ResponseError if mentions(error, "max number of clients") => {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::credentials;
 use crate::failure::{Context, Result};
+use crate::servers::{PASSWORD_DIGITS, PASSWORD_PREFIX};
 
 /// What stands in an excerpt where a canary was.
 const MASK: &str = "[credential]";
@@ -77,15 +78,24 @@ fn search_file(path: &Path, found: &mut Found) -> Result<()> {
 
 /// The surroundings of the first canary in `line`, with every canary masked; `None` if there is none.
 fn masked(line: &str) -> Option<String> {
-    if !credentials::ALL.iter().any(|canary| line.contains(canary)) {
-        return None;
-    }
-    let masked =
-        credentials::ALL.iter().fold(line.to_owned(), |line, canary| line.replace(canary, MASK));
+    let known = credentials::ALL.iter().copied();
+    let mut canaries: Vec<_> = known.filter(|canary| line.contains(canary)).collect();
+    canaries.extend(server_passwords(line));
+    let masked = canaries.iter().fold(line.to_owned(), |line, canary| line.replace(canary, MASK));
     let (before, after) = masked.split_once(MASK)?;
     let start = before.char_indices().rev().nth(EXCERPT - 1).map_or(0, |(index, _)| index);
     let after: String = after.chars().take(EXCERPT).collect();
     Some(format!("{}{MASK}{}", &before[start..], after.trim_end()))
+}
+
+/// The passwords in `line` that our private servers have: random ones, told by their form.
+fn server_passwords(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices(PASSWORD_PREFIX).filter_map(|(start, prefix)| {
+        let end = start + prefix.len() + PASSWORD_DIGITS;
+        let password = line.get(start..end)?;
+        let digits = &password[prefix.len()..];
+        digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(password)
+    })
 }
 
 #[cfg(test)]
@@ -111,6 +121,15 @@ mod tests {
             assert!(told.contains("a.log:2: user{hash=[credential]} again [credential]"), "{told}");
             assert!(!told.contains(canary), "the search leaks");
         }
+    }
+
+    #[test]
+    fn the_random_password_of_a_server_is_found() {
+        let password = format!("{PASSWORD_PREFIX}{}", "0a".repeat(16));
+        let text = format!("postgres://postgres:{password}@127.0.0.1\n");
+        let found = searched(&[("01-cargo.out", text)]);
+        assert_eq!(found.hits.len(), 1);
+        assert_eq!(found.hits[0].excerpt, "postgres://postgres:[credential]@127.0.0.1");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Kind {
                 name: "mongod",
                 oldest: (6, 0),
                 elsewhere: &[],
-                remedy: "MongoDB 6.0 or later (mongodb.com/try/download/community), `mongod` on the PATH",
+                remedy: "MongoDB 6.0 or later from its makers, `mongod` on the PATH",
             },
         }
     }

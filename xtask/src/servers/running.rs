@@ -34,9 +34,15 @@ pub(super) fn start(kind: Kind) -> Result<Started> {
     Ok(Started { server, child: launched.child })
 }
 
-/// Recognisable, so that it can be looked for where it must not be; fit for a URL.
+/// How a server's password begins, so that it can be looked for where it must not be.
+pub(crate) const PASSWORD_PREFIX: &str = "canary-";
+/// How many hexadecimal digits follow.
+pub(crate) const PASSWORD_DIGITS: usize = 32;
+
+/// Fit for a URL.
 fn password() -> String {
-    format!("canary-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
+    let digits = PASSWORD_DIGITS / 2;
+    format!("{PASSWORD_PREFIX}{:0digits$x}{:0digits$x}", fastrand::u64(..), fastrand::u64(..))
 }
 
 impl Kind {

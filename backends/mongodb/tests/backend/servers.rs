@@ -212,7 +212,7 @@ async fn a_role_that_reads_and_writes_is_enough_and_one_that_only_reads_is_told_
     let (app, reader) = (server.uri_of("app", PASSWORD), server.uri_of("reader", PASSWORD));
     let too_early = provider(&reader, &json!({})).open(&open_context("t_guarded")).await;
     let too_early = too_early.expect_err("nothing is there yet");
-    assert_eq!(too_early.kind(), ErrorKind::Unavailable);
+    assert_eq!(too_early.kind(), ErrorKind::ConfigInvalid);
 
     let fixture = Fixture::at(&app, "t_guarded", &json!({})).await;
     fixture.insert("c/a", json!({"n": 1})).await;
@@ -228,7 +228,7 @@ async fn a_role_that_reads_and_writes_is_enough_and_one_that_only_reads_is_told_
     assert!(reading.get("c/a").await.is_some());
     let write = Write::Insert(document("c/b", json!({})));
     let refused = reading.write(write).await.expect_err("may not write");
-    assert_eq!((refused.kind(), refused.retry()), (ErrorKind::Unavailable, Retry::Never));
+    assert_eq!((refused.kind(), refused.retry()), (ErrorKind::ConfigInvalid, Retry::Never));
 
     let wrong = server.uri_of("app", &format!("{PASSWORD}wrong"));
     let settings = json!({"serverSelectionTimeout": "1s"});
@@ -239,7 +239,7 @@ async fn a_role_that_reads_and_writes_is_enough_and_one_that_only_reads_is_told_
         reading.backend, reading.documents
     );
     assert!(!shown.contains(PASSWORD), "{shown}");
-    assert_eq!(stranger.kind(), ErrorKind::Unavailable);
+    assert_eq!(stranger.kind(), ErrorKind::ConfigInvalid);
     reading.documents.close().await.expect("close");
     fixture.documents.close().await.expect("close");
 }

@@ -55,7 +55,7 @@ async fn a_missing_right_is_told_by_its_code_and_not_to_be_tried_again() {
     let store = Fixture::open(&[("addr", &url)]).await.unwrap();
     server.command::<()>(&["ACL", "SETUSER", "revoker", "-get"]);
     let error = store.find("a").await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Never));
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::ConfigInvalid, Retry::Never));
     assert_eq!(error.fact("redis_code"), Some("NOPERM"));
 }
 
