@@ -1,6 +1,7 @@
 //! How long a call may take, and that giving it up leaves the connection in order.
 
 use std::future::Future;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use syntrix_storage_core::Result;
@@ -42,5 +43,48 @@ impl Limit {
     ) -> Result<T> {
         let task = tokio::spawn(future);
         self.wait(async { task.await.map_err(|_| lost())? }).await
+    }
+}
+
+/// What a caller holds while it waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Caller(Arc<()>);
+
+impl Caller {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(()))
+    }
+
+    /// For those who work on the answer.
+    pub(crate) fn patience(&self, limit: Limit) -> Patience {
+        Patience { limit, caller: Arc::downgrade(&self.0) }
+    }
+}
+
+/// Whether anybody still waits for an answer: what was not sent by the time nobody does is not sent later.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    limit: Limit,
+    caller: Weak<()>,
+}
+
+impl Patience {
+    pub(crate) fn is_over(&self) -> bool {
+        self.limit.0 <= Instant::now() || self.caller.strong_count() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_with_the_limit_and_with_the_caller() {
+        let caller = Caller::new();
+        let waiting = caller.patience(Limit::within(Duration::from_secs(3600)));
+        assert!(!waiting.is_over());
+        assert!(caller.patience(Limit::within(Duration::ZERO)).is_over());
+        drop(caller);
+        assert!(waiting.is_over());
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use mongodb::Collection;
 use mongodb::bson::RawDocumentBuf;
 use mongodb::error::{Error as DriverError, ErrorKind as DriverKind, InsertManyError};
-use syntrix_storage_core::Result;
+use syntrix_storage_core::{Result, Retry};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::error::{DUPLICATE_KEY, closed, from_code, from_driver, lost};
+use crate::calls::Patience;
+use crate::error::{DUPLICATE_KEY, closed, from_code, from_driver, lost, timed_out};
 
 /// Most records in one statement.
 const RECORDS_MAX: usize = 500;
@@ -25,7 +26,27 @@ pub(crate) type Created = Result<bool>;
 /// Some records of one caller, in order.
 struct Job {
     records: Vec<RawDocumentBuf>,
+    patience: Patience,
     answer: oneshot::Sender<Vec<Created>>,
+}
+
+impl Job {
+    fn size(&self) -> usize {
+        size(&self.records)
+    }
+
+    /// The job if somebody waits for it; one that was given up is not written later.
+    fn wanted(self) -> Option<Self> {
+        if !self.patience.is_over() && !self.answer.is_closed() {
+            return Some(self);
+        }
+        let _ = self.answer.send(self.records.iter().map(|_| Err(timed_out())).collect());
+        None
+    }
+}
+
+fn size(records: &[RawDocumentBuf]) -> usize {
+    records.iter().map(|record| record.as_bytes().len()).sum()
 }
 
 /// The way in for new records of one collection.
@@ -42,11 +63,16 @@ impl Creates {
         Self { jobs }
     }
 
-    /// Stores `records` in order and tells of each whether it was stored.
-    pub(crate) async fn insert(&self, records: Vec<RawDocumentBuf>) -> Vec<Created> {
-        let count = records.len();
+    /// Stores `records` in order, unless nobody waits any more by the time it is their turn, and tells of each whether it
+    /// was stored.
+    pub(crate) async fn insert(
+        &self,
+        records: Vec<RawDocumentBuf>,
+        patience: &Patience,
+    ) -> Vec<Created> {
+        let (count, patience) = (records.len(), patience.clone());
         let (answer, answered) = oneshot::channel();
-        if self.jobs.send(Job { records, answer }).await.is_err() {
+        if self.jobs.send(Job { records, patience, answer }).await.is_err() {
             return (0..count).map(|_| Err(closed())).collect();
         }
         answered.await.unwrap_or_else(|_| (0..count).map(|_| Err(lost())).collect())
@@ -58,6 +84,9 @@ async fn collect(collection: Collection<RawDocumentBuf>, mut queue: mpsc::Receiv
     while let Some(first) = queue.recv().await {
         let Ok(permit) = Arc::clone(&statements).acquire_owned().await else { return };
         let batch = fill(first, &mut queue);
+        if batch.is_empty() {
+            continue;
+        }
         let collection = collection.clone();
         tokio::spawn(async move {
             run(&collection, batch).await;
@@ -66,16 +95,18 @@ async fn collect(collection: Collection<RawDocumentBuf>, mut queue: mpsc::Receiv
     }
 }
 
-/// Takes what is waiting, as far as it fits.
+/// Takes what is waiting and wanted, as far as it fits.
 fn fill(first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    let size = |job: &Job| job.records.iter().map(|record| record.as_bytes().len()).sum::<usize>();
-    let (mut records, mut bytes) = (first.records.len(), size(&first));
-    let mut batch = vec![first];
-    while records < RECORDS_MAX && bytes < BYTES_MAX {
-        let Ok(job) = queue.try_recv() else { break };
-        records += job.records.len();
-        bytes += size(&job);
-        batch.push(job);
+    let (mut records, mut bytes, mut batch) = (0, 0, Vec::new());
+    let mut next = Some(first);
+    while let Some(job) = next {
+        if let Some(job) = job.wanted() {
+            records += job.records.len();
+            bytes += job.size();
+            batch.push(job);
+        }
+        let full = records >= RECORDS_MAX || bytes >= BYTES_MAX;
+        next = if full { None } else { queue.try_recv().ok() };
     }
     batch
 }
@@ -91,8 +122,28 @@ async fn run(collection: &Collection<RawDocumentBuf>, batch: Vec<Job>) {
     }
 }
 
-/// One statement. Not ordered: a key that is taken stops nobody behind it.
+/// In as many statements as it takes, so that the driver splits none: it would not tell which part failed.
 async fn insert(
+    collection: &Collection<RawDocumentBuf>,
+    records: Vec<RawDocumentBuf>,
+) -> Vec<Created> {
+    let mut created = Vec::with_capacity(records.len());
+    let mut statement = Vec::new();
+    let mut bytes = 0;
+    for record in records {
+        bytes += record.as_bytes().len();
+        if bytes > BYTES_MAX && !statement.is_empty() {
+            bytes = record.as_bytes().len();
+            created.extend(insert_at_once(collection, std::mem::take(&mut statement)).await);
+        }
+        statement.push(record);
+    }
+    created.extend(insert_at_once(collection, statement).await);
+    created
+}
+
+/// One statement. Not ordered: a key that is taken stops nobody behind it.
+async fn insert_at_once(
     collection: &Collection<RawDocumentBuf>,
     records: Vec<RawDocumentBuf>,
 ) -> Vec<Created> {
@@ -101,13 +152,16 @@ async fn insert(
         Ok(_) => (0..count).map(|_| Ok(true)).collect(),
         Err(error) => match &*error.kind {
             DriverKind::InsertMany(failures) => outcomes(failures, count),
-            // The server refused the statement and did nothing of it.
-            DriverKind::Command(_) if count > 1 && !crate::error::is_passing(&error) => {
-                one_by_one(collection, records).await
-            }
+            _ if count > 1 && is_refused(&error) => one_by_one(collection, records).await,
             _ => (0..count).map(|_| Err(from_driver(&error))).collect(),
         },
     }
+}
+
+/// Whether the server refused the statement and did nothing of it. One that ran out of time may have stored some records;
+/// run again, it would take its own for those of another.
+fn is_refused(error: &DriverError) -> bool {
+    matches!(&*error.kind, DriverKind::Command(_)) && from_driver(error).retry() == Retry::Never
 }
 
 /// Nobody gets the error of a neighbour.

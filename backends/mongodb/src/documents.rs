@@ -10,7 +10,7 @@ use syntrix_storage_core::{
     Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp, TokenSeal,
 };
 
-use crate::calls::Limit;
+use crate::calls::{Caller, Limit};
 use crate::error::{closed, lost, timed_out};
 use crate::store::{Lease, Store};
 use crate::{KIND, indexes, maintenance, reads, writes};
@@ -86,11 +86,15 @@ impl DocumentBackend for Documents {
         let count = writes.len();
         let all = |error: fn() -> Error| (0..count).map(|_| Err(error())).collect();
         let Ok(store) = self.store() else { return all(closed) };
-        let task = tokio::spawn(async move { writes::apply_all(&store, writes).await });
-        match tokio::time::timeout(self.limit(context).left(), task).await {
+        let (limit, caller) = (self.limit(context), Caller::new());
+        let patience = caller.patience(limit);
+        let task = tokio::spawn(async move { writes::apply_all(&store, writes, &patience).await });
+        let waited = tokio::time::timeout(limit.left(), task).await;
+        drop(caller);
+        match waited {
             Ok(Ok(outcomes)) => outcomes,
             Ok(Err(_)) => all(lost),
-            // The task goes on: what was sent may still be applied.
+            // The task goes on with what was sent, which may still be applied, and sends no more.
             Err(_) => all(timed_out),
         }
     }

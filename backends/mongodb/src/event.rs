@@ -1,6 +1,6 @@
 //! One entry of the change stream as a change.
 
-use mongodb::bson::{Document, RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawDocumentBuf};
 use syntrix_storage_core::backend::Change;
 use syntrix_storage_core::{Document as StoredDocument, EventType, Result, Timestamp};
 
@@ -65,12 +65,10 @@ async fn rewritten(source: &Source, event: &Document) -> Result<Option<Written>>
     else {
         return Ok(None);
     };
-    let (Ok(collection), Some(id)) = (namespace.get_str("coll"), key.get("_id")) else {
-        return Ok(None);
-    };
+    let Ok(collection) = namespace.get_str("coll") else { return Ok(None) };
     let collection = source.database.collection::<RawDocumentBuf>(collection);
-    let found =
-        collection.find_one(doc! { "_id": id }).await.map_err(|error| from_driver(&error))?;
+    let found = collection.find_one(filter(event, key)).await;
+    let found = found.map_err(|error| from_driver(&error))?;
     let Some(found) = found else { return Ok(None) };
     let document = record::decode(&found);
     let (Ok(document), Ok((event_type, at))) = (document, record::change(&found)) else {
@@ -80,9 +78,35 @@ async fn rewritten(source: &Source, event: &Document) -> Result<Option<Written>>
     Ok(Some((event_type, document, at)))
 }
 
+/// Where the record of an event lies. On a sharded cluster the key has the collection; else what was there before may tell it.
+fn filter(event: &Document, key: &Document) -> Document {
+    let mut filter = key.clone();
+    let before = event.get_document("fullDocumentBeforeChange");
+    if let Ok(collection) = before.and_then(|record| record.get_str("collection")) {
+        filter.insert("collection", collection);
+    }
+    filter
+}
+
 /// What was there before, live documents only; the server may have dropped it already.
 fn before(event: &Document) -> Option<StoredDocument> {
     let record = event.get_document("fullDocumentBeforeChange").ok()?;
     let raw = RawDocumentBuf::try_from(record).ok()?;
     record::decode(&raw).ok().filter(|document| !document.is_deleted())
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_looked_up_by_its_collection_too() {
+        let whole = doc! { "_id": "k", "collection": "c" };
+        let before = doc! { "fullDocumentBeforeChange": { "_id": "k", "collection": "c", "n": 1 } };
+        assert_eq!(filter(&doc! {}, &whole), whole, "a sharded cluster tells it");
+        assert_eq!(filter(&before, &doc! { "_id": "k" }), whole);
+        assert_eq!(filter(&doc! {}, &doc! { "_id": "k" }), doc! { "_id": "k" });
+    }
 }

@@ -19,6 +19,7 @@ mod event;
 mod expression;
 mod indexes;
 mod maintenance;
+mod marks;
 mod names;
 mod parking;
 mod position;

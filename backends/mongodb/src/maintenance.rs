@@ -1,5 +1,6 @@
 //! Purge of tombstones, and what an operator wants to know.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use futures_util::TryStreamExt as _;
@@ -41,14 +42,27 @@ pub(crate) async fn purge_batch(
         .limit(one_more);
     let found: Vec<Document> = found.await.map_err(failed)?.try_collect().await.map_err(failed)?;
     let more = found.len() > limit;
-    let keys: Vec<_> = found.iter().take(limit).filter_map(|row| row.get("_id")).collect();
-    if keys.is_empty() {
+    if found.is_empty() || limit == 0 {
         return Ok(PurgeReport { purged: 0, more });
     }
+    let removed =
+        collection.delete_many(batch_filter(expired, &found, limit)).await.map_err(failed)?;
+    Ok(PurgeReport { purged: removed.deleted_count as usize, more })
+}
+
+/// The first `limit` of `found`, if they still fulfil `expired`. Documents are named by their collections too, by which a
+/// sharded cluster knows where they lie.
+fn batch_filter(expired: &Document, found: &[Document], limit: usize) -> Document {
+    let batch = &found[..found.len().min(limit)];
+    let keys: Vec<_> = batch.iter().filter_map(|row| row.get("_id")).collect();
+    let collections: BTreeSet<&str> =
+        batch.iter().filter_map(|row| row.get_str("collection").ok()).collect();
     let mut filter = expired.clone();
     filter.insert("_id", doc! { "$in": keys });
-    let removed = collection.delete_many(filter).await.map_err(failed)?;
-    Ok(PurgeReport { purged: removed.deleted_count as usize, more })
+    if !collections.is_empty() {
+        filter.insert("collection", doc! { "$in": collections.into_iter().collect::<Vec<_>>() });
+    }
+    filter
 }
 
 /// Whether the server answers, and facts about it that name no host.

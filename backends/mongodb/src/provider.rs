@@ -93,11 +93,13 @@ impl Backend for MongoBackend {
     }
 
     fn users(&self) -> Result<Arc<dyn UserBackend>> {
-        Ok(Arc::new(Users::new(self.lease())))
+        let mark = self.store.marks.users()?;
+        Ok(Arc::new(Users::new(self.lease(), mark)))
     }
 
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
-        Ok(Arc::new(Revocations::new(self.lease())))
+        let mark = self.store.marks.revocations()?;
+        Ok(Arc::new(Revocations::new(self.lease(), mark)))
     }
 
     /// The last store's close did it already if all ran; doing it twice is harmless.

@@ -31,11 +31,12 @@ type Decide<T> = fn(&RevocationRequest, Option<&Revocation>, Timestamp) -> (T, O
 #[derive(Debug)]
 pub(crate) struct Revocations {
     lease: Lease,
+    mark: Canary,
 }
 
 impl Revocations {
-    pub(crate) fn new(lease: Lease) -> Self {
-        Self { lease }
+    pub(crate) fn new(lease: Lease, mark: Canary) -> Self {
+        Self { lease, mark }
     }
 
     fn limit(&self, context: &CallContext) -> Limit {
@@ -72,7 +73,7 @@ impl RevocationBackend for Revocations {
     }
 
     fn canary(&self) -> Canary {
-        self.lease.known().canary
+        self.mark
     }
 
     async fn get(

@@ -3,11 +3,10 @@
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::{Collection, Database};
-use syntrix_storage_core::backend::Canary;
 use syntrix_storage_core::{Error, ErrorKind, ExpiredReason, Result, Timestamp, TokenSeal};
 
 use crate::error::{damaged, from_driver, is_duplicate};
-use crate::settings::{METADATA, REVOCATIONS, USERS};
+use crate::settings::METADATA;
 
 /// The backend's number in tokens.
 const TOKEN_KIND: u8 = 4;
@@ -114,39 +113,16 @@ pub(crate) fn token_seal(record: &Document) -> Result<TokenSeal> {
     Ok(TokenSeal::new(TOKEN_KIND, store_id, epoch as u64, key))
 }
 
-/// Makes sure that the records lie beside accounts and revoked tokens; gives the mark beside the latter.
-pub(crate) async fn ensure_witnesses(database: &Database) -> Result<Canary> {
-    ensure_witness(database, USERS).await?;
-    let record = ensure_witness(database, REVOCATIONS).await?;
-    bytes(&record, "canary").map(Canary)
-}
-
-async fn ensure_witness(database: &Database, name: &str) -> Result<Document> {
-    let collection = database.collection::<Document>(name);
-    let failed = |error: mongodb::error::Error| from_driver(&error);
-    let filter = doc! { "_id": WITNESS };
-    if let Some(found) = collection.find_one(filter.clone()).await.map_err(failed)? {
-        return Ok(found);
-    }
-    let record = doc! { "_id": WITNESS, "canary": binary(&random::<16>()?) };
-    match collection.insert_one(record).await {
-        Ok(_) => {}
-        Err(error) if is_duplicate(&error) => {}
-        Err(error) => return Err(from_driver(&error)),
-    }
-    collection.find_one(filter).await.map_err(failed)?.ok_or_else(damaged)
-}
-
 pub(crate) fn bytes<const COUNT: usize>(record: &Document, field: &str) -> Result<[u8; COUNT]> {
     let binary = record.get_binary_generic(field).map_err(|_| damaged())?;
     binary.as_slice().try_into().map_err(|_| damaged())
 }
 
-fn binary(bytes: &[u8]) -> Binary {
+pub(crate) fn binary(bytes: &[u8]) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
 }
 
-fn random<const COUNT: usize>() -> Result<[u8; COUNT]> {
+pub(crate) fn random<const COUNT: usize>() -> Result<[u8; COUNT]> {
     let mut bytes = [0; COUNT];
     getrandom::fill(&mut bytes).map_err(|_| {
         Error::new(ErrorKind::Unavailable, "")

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mongodb::bson::RawDocumentBuf;
 use mongodb::{Client, Collection, Database};
-use syntrix_storage_core::backend::{Canary, OpenContext};
+use syntrix_storage_core::backend::OpenContext;
 use syntrix_storage_core::{
     Clock, CollectionPattern, Error, ErrorKind, PatternSegment, Result, Retention, TokenSeal,
 };
@@ -14,6 +14,7 @@ use syntrix_storage_core::{
 use crate::connect::Connections;
 use crate::creates::Creates;
 use crate::error::{closed, from_driver};
+use crate::marks::Marks;
 use crate::schema::Metadata;
 use crate::server::{self, Topology};
 use crate::settings::Settings;
@@ -67,7 +68,7 @@ pub(crate) struct Store {
     pub(crate) topology: Topology,
     pub(crate) before: bool,
     pub(crate) seal: TokenSeal,
-    pub(crate) canary: Canary,
+    pub(crate) marks: Marks,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retention: Retention,
     pub(crate) operation_timeout: Duration,
@@ -117,8 +118,8 @@ impl Store {
             begin_history(&source, &metadata).await?;
         }
         let seal = schema::token_seal(&record)?;
-        let canary = schema::ensure_witnesses(&database).await?;
-        Ok(Parts { database, names, topology, metadata, source, seal, canary })
+        let marks = Marks::ensure(&database).await?;
+        Ok(Parts { database, names, topology, metadata, source, seal, marks })
     }
 
     pub(crate) fn name(&self, table: Table) -> &str {
@@ -156,7 +157,7 @@ struct Parts {
     metadata: Metadata,
     source: Source,
     seal: TokenSeal,
-    canary: Canary,
+    marks: Marks,
 }
 
 impl Parts {
@@ -166,7 +167,7 @@ impl Parts {
         settings: &Settings,
         context: &OpenContext,
     ) -> Result<Store> {
-        let Self { database, names, topology, metadata, source, seal, canary } = self;
+        let Self { database, names, topology, metadata, source, seal, marks } = self;
         let records = [0, 1].map(|table: usize| database.collection(&names[table]));
         let creates = [0, 1].map(|table: usize| Creates::start(records[table].clone()));
         let clock = Arc::clone(&context.clock);
@@ -183,7 +184,7 @@ impl Parts {
             topology,
             before,
             seal,
-            canary,
+            marks,
             clock,
             retention: settings.retention()?,
             operation_timeout: settings.operation_timeout.0,

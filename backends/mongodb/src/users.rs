@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use syntrix_storage_core::backend::{
-    CallContext, Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite,
+    CallContext, Canary, Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite,
 };
 use syntrix_storage_core::{
     Capabilities, HealthReport, Result, UserId, UserListPlan, UsernameKey, Version,
@@ -23,11 +23,12 @@ use crate::{KIND, account, catalogue, maintenance, witness};
 #[derive(Debug)]
 pub(crate) struct Users {
     lease: Lease,
+    mark: Canary,
 }
 
 impl Users {
-    pub(crate) fn new(lease: Lease) -> Self {
-        Self { lease }
+    pub(crate) fn new(lease: Lease, mark: Canary) -> Self {
+        Self { lease, mark }
     }
 
     fn store(&self) -> Result<Arc<Store>> {
@@ -46,7 +47,7 @@ impl Users {
         let (store, limit) = (self.lease.store()?, self.limit(context));
         let read = limit.wait(witness::read(&accounts(store), filter, limit)).await?;
         let value = read.records.first().map(account::decode).transpose()?;
-        Ok(Dated { value, now: read.required_now()? })
+        Ok(Dated { value, now: read.required_now(self.mark)? })
     }
 }
 

@@ -7,10 +7,11 @@ use futures_util::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use syntrix_storage_core::backend::Canary;
-use syntrix_storage_core::{Error, ErrorKind, Result, Timestamp};
+use syntrix_storage_core::{Result, Timestamp};
 
 use crate::calls::Limit;
 use crate::error::{damaged, from_driver};
+use crate::marks::users_lost;
 use crate::schema::{WITNESS, bytes};
 
 /// The field that the time is put into.
@@ -25,12 +26,10 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    /// The server's time, where nothing can be said without it.
-    pub(crate) fn required_now(&self) -> Result<Timestamp> {
-        self.witness.map(|(now, _)| now).ok_or_else(|| {
-            Error::new(ErrorKind::StateLost, "")
-                .with_message("the record beside the accounts is gone: the collection was dropped or emptied; restore it")
-        })
+    /// The server's time, where nothing can be said unless the mark is `wanted`.
+    pub(crate) fn required_now(&self, wanted: Canary) -> Result<Timestamp> {
+        let witness = self.witness.filter(|(_, mark)| *mark == wanted);
+        witness.map(|(now, _)| now).ok_or_else(users_lost)
     }
 
     /// The server's time; this machine's if nothing is left to tell it.

@@ -4,7 +4,8 @@ use mongodb::bson::{Document as Filter, RawDocumentBuf, doc};
 use syntrix_storage_core::backend::{Applied, Write};
 use syntrix_storage_core::{Document, Error, ErrorKind, EventType, Result, Timestamp, Version};
 
-use crate::error::from_driver;
+use crate::calls::Patience;
+use crate::error::{from_driver, timed_out};
 use crate::reads;
 use crate::record;
 use crate::store::{Store, Table};
@@ -12,24 +13,28 @@ use crate::store::{Store, Table};
 /// A record may vanish and come back between two steps, but not for long.
 const ATTEMPTS_MAX: usize = 10;
 
-/// Runs writes in order. Creates that follow each other go in one statement.
-pub(crate) async fn apply_all(store: &Store, writes: Vec<Write>) -> Vec<Result<Applied>> {
+/// Runs writes in order, as long as somebody waits. Creates that follow each other go in one statement.
+pub(crate) async fn apply_all(
+    store: &Store,
+    writes: Vec<Write>,
+    patience: &Patience,
+) -> Vec<Result<Applied>> {
     let mut outcomes = Vec::with_capacity(writes.len());
     let mut creates = Vec::new();
     for write in writes {
         match write {
             Write::Insert(document) if continues(&creates, &document) => creates.push(document),
             Write::Insert(document) => {
-                insert_all(store, std::mem::take(&mut creates), &mut outcomes).await;
+                insert_all(store, std::mem::take(&mut creates), patience, &mut outcomes).await;
                 creates.push(document);
             }
             write => {
-                insert_all(store, std::mem::take(&mut creates), &mut outcomes).await;
-                outcomes.push(apply(store, write).await);
+                insert_all(store, std::mem::take(&mut creates), patience, &mut outcomes).await;
+                outcomes.push(apply(store, write, patience).await);
             }
         }
     }
-    insert_all(store, creates, &mut outcomes).await;
+    insert_all(store, creates, patience, &mut outcomes).await;
     outcomes
 }
 
@@ -41,7 +46,12 @@ fn continues(creates: &[Document], next: &Document) -> bool {
         && !creates.iter().any(|other| other.path() == next.path())
 }
 
-async fn insert_all(store: &Store, documents: Vec<Document>, outcomes: &mut Vec<Result<Applied>>) {
+async fn insert_all(
+    store: &Store,
+    documents: Vec<Document>,
+    patience: &Patience,
+    outcomes: &mut Vec<Result<Applied>>,
+) {
     let Some(first) = documents.first() else { return };
     let table = Table::of(first.path().collection_text());
     let at = store.clock.now();
@@ -51,34 +61,34 @@ async fn insert_all(store: &Store, documents: Vec<Document>, outcomes: &mut Vec<
         .collect();
     let Ok(records) = records else {
         for document in documents {
-            outcomes.push(insert(store, document).await);
+            outcomes.push(insert(store, document, patience).await);
         }
         return;
     };
-    let created = store.creates(table).insert(records).await;
+    let created = store.creates(table).insert(records, patience).await;
     for (document, created) in documents.into_iter().zip(created) {
         outcomes.push(match created {
             Ok(true) => Ok(Applied::Yes(document)),
-            Ok(false) => taken(store, document).await,
+            Ok(false) => taken(store, document, patience).await,
             Err(error) => Err(error),
         });
     }
 }
 
 /// What is there instead; if it is gone already, the create is tried again.
-async fn taken(store: &Store, document: Document) -> Result<Applied> {
+async fn taken(store: &Store, document: Document, patience: &Patience) -> Result<Applied> {
     match reads::current(store, document.path()).await? {
         Some(current) => Ok(Applied::No(Some(current))),
-        None => insert(store, document).await,
+        None => insert(store, document, patience).await,
     }
 }
 
-async fn insert(store: &Store, document: Document) -> Result<Applied> {
+async fn insert(store: &Store, document: Document, patience: &Patience) -> Result<Applied> {
     let table = Table::of(document.path().collection_text());
     for _ in 0..ATTEMPTS_MAX {
         let event = event_type(&document, false);
         let record = record::encode(&document, event, store.clock.now())?;
-        let created = store.creates(table).insert(vec![record]).await;
+        let created = store.creates(table).insert(vec![record], patience).await;
         if created.into_iter().next().unwrap_or_else(|| Err(crate::error::lost()))? {
             return Ok(Applied::Yes(document));
         }
@@ -89,11 +99,14 @@ async fn insert(store: &Store, document: Document) -> Result<Applied> {
     Err(contended())
 }
 
-async fn apply(store: &Store, write: Write) -> Result<Applied> {
+async fn apply(store: &Store, write: Write, patience: &Patience) -> Result<Applied> {
+    if patience.is_over() {
+        return Err(timed_out());
+    }
     match write {
-        Write::Insert(document) => insert(store, document).await,
+        Write::Insert(document) => insert(store, document, patience).await,
         Write::Replace { expected, document } => replace(store, expected, document).await,
-        Write::ApplyIfNewer(document) => apply_if_newer(store, document).await,
+        Write::ApplyIfNewer(document) => apply_if_newer(store, document, patience).await,
         // Its outcome needs the stored times, and a change in place would be told without the record.
         Write::ReplaceLive { .. } => Err(Error::new(ErrorKind::Unsupported, "write")
             .with_message("this backend does not declare the fast path")),
@@ -108,7 +121,7 @@ async fn replace(store: &Store, expected: Version, document: Document) -> Result
     Ok(Applied::No(reads::current(store, document.path()).await?))
 }
 
-async fn apply_if_newer(store: &Store, document: Document) -> Result<Applied> {
+async fn apply_if_newer(store: &Store, document: Document, patience: &Patience) -> Result<Applied> {
     let older = doc! { "version": { "$lt": document.version().get() } };
     for _ in 0..ATTEMPTS_MAX {
         if store_over(store, &older, &document).await? {
@@ -116,7 +129,7 @@ async fn apply_if_newer(store: &Store, document: Document) -> Result<Applied> {
         }
         let current = match reads::current(store, document.path()).await? {
             Some(current) => current,
-            None => match insert(store, document.clone()).await? {
+            None => match insert(store, document.clone(), patience).await? {
                 Applied::No(Some(current)) => current,
                 applied => return Ok(applied),
             },

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mongodb::bson::{Document as Record, doc};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Document as Record, doc};
+use serde_json::json;
 use syntrix_storage_core::backend::{
     Insertion, RevocationRequest, UserApplied, UserRecord, UserWrite,
 };
@@ -157,13 +159,109 @@ async fn lost_revocations_show_by_the_mark_that_lay_beside_them() {
     fixture.raw().await.collection::<Record>("revocations").drop().await.expect("drop");
     let read = revocations.get(&token, &context(Operation::Read)).await.expect("get");
     assert_eq!(read.canary, None);
+    revocations.close().await.expect("close");
+    fixture.finish().await;
+}
+
+/// Opens again as a new process would: the stores that lost their data say so, the documents are there.
+async fn only_revocations_are_lost(fixture: &Fixture) {
     let again = fixture.again().await;
-    let other = again.backend.revocations().expect("revocations");
-    assert_ne!(other.canary(), revocations.canary());
-    for store in [&revocations, &other] {
+    let error = again.backend.revocations().expect_err("the revoked tokens are gone");
+    assert_eq!(error.kind(), ErrorKind::StateLost);
+    assert!(error.message().expect("remedy").contains("treat every token as revoked"));
+    again.backend.users().expect("accounts are there").close().await.expect("close");
+    assert!(again.get("c/a").await.is_some());
+    again.documents.close().await.expect("close");
+}
+
+#[tokio::test]
+async fn revocations_that_were_lost_before_a_process_started_are_lost_for_good() {
+    let fixture = Fixture::open().await;
+    fixture.insert("c/a", json!({})).await;
+    let revocations = fixture.backend.revocations().expect("revocations");
+    let revoked = request("token", Timestamp::LATEST);
+    revocations.join(revoked, &context(Operation::Write)).await.expect("revoke");
+    revocations.close().await.expect("close");
+    let raw = fixture.raw().await.collection::<Record>("revocations");
+    let witness = raw.find_one(doc! { "_id": "\u{1}witness" }).await.expect("find").expect("mark");
+    raw.delete_many(doc! {}).await.expect("empty");
+    only_revocations_are_lost(&fixture).await;
+    raw.drop().await.expect("drop");
+    only_revocations_are_lost(&fixture).await;
+    only_revocations_are_lost(&fixture).await;
+    let mut foreign = witness.clone();
+    foreign.insert("canary", binary(&[7; 16]));
+    raw.insert_one(foreign).await.expect("insert");
+    only_revocations_are_lost(&fixture).await;
+    // A backup brings the mark back with the data.
+    raw.delete_many(doc! {}).await.expect("empty");
+    raw.insert_one(witness).await.expect("restore");
+    let again = fixture.again().await;
+    again.backend.revocations().expect("restored").close().await.expect("close");
+    again.documents.close().await.expect("close");
+    fixture.finish().await;
+}
+
+fn binary(bytes: &[u8]) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
+}
+
+#[tokio::test]
+async fn lost_accounts_are_told_and_the_way_to_start_anew_works() {
+    let fixture = Fixture::open().await;
+    let users = fixture.backend.users().expect("users");
+    let raw = fixture.raw().await;
+    raw.collection::<Record>("users").drop().await.expect("drop");
+    let id = UserId::parse("u").expect("valid");
+    let error = users.get(&id, &context(Operation::Read)).await.expect_err("lost");
+    assert_eq!(error.kind(), ErrorKind::StateLost);
+    let again = fixture.again().await;
+    let error = again.backend.users().expect_err("lost");
+    assert_eq!(error.kind(), ErrorKind::StateLost);
+    again.backend.revocations().expect("those are there").close().await.expect("close");
+    again.documents.close().await.expect("close");
+    let metadata = raw.collection::<Record>("syntrix_metadata");
+    let removed = metadata.delete_one(doc! { "_id": "mark:users" }).await.expect("delete");
+    assert_eq!(removed.deleted_count, 1);
+    let again = fixture.again().await;
+    let anew = again.backend.users().expect("anew");
+    assert!(anew.get(&id, &context(Operation::Read)).await.expect("get").value.is_none());
+    let error = users.get(&id, &context(Operation::Read)).await.expect_err("another mark");
+    assert_eq!(error.kind(), ErrorKind::StateLost);
+    for store in [users, anew] {
         store.close().await.expect("close");
     }
     again.documents.close().await.expect("close");
+    fixture.finish().await;
+}
+
+/// A process that dies after any step of the first opening leaves a store that opens, with one mark.
+#[tokio::test]
+async fn a_first_opening_that_was_cut_off_is_finished_by_the_next() {
+    let fixture = Fixture::open().await;
+    let raw = fixture.raw().await;
+    let metadata = raw.collection::<Record>("syntrix_metadata");
+    let revocations = raw.collection::<Record>("revocations");
+    let entry = doc! { "_id": "mark:revocations" };
+    let incomplete = doc! { "$set": { "complete": false } };
+    let mut marks = Vec::new();
+    for (entry_is_there, witness_is_there) in [(true, true), (true, false), (false, true)] {
+        metadata.update_one(entry.clone(), incomplete.clone()).await.expect("update");
+        if !witness_is_there {
+            revocations.delete_many(doc! {}).await.expect("empty");
+        }
+        if !entry_is_there {
+            metadata.delete_one(entry.clone()).await.expect("delete");
+        }
+        let again = fixture.again().await;
+        let store = again.backend.revocations().expect("finished");
+        marks.push(store.canary());
+        store.close().await.expect("close");
+        again.documents.close().await.expect("close");
+        let found = metadata.find_one(entry.clone()).await.expect("find").expect("entry");
+        assert!(found.get_bool("complete").expect("flag"));
+    }
+    assert!(marks.iter().all(|mark| *mark == marks[0]), "{marks:?}");
     fixture.finish().await;
 }
 

@@ -5,6 +5,7 @@ mod close;
 mod codec;
 mod common;
 mod crash;
+mod creates;
 #[path = "../../../sqlite/tests/backend/differential.rs"]
 mod differential;
 mod feed;

@@ -4,7 +4,7 @@ use mongodb::bson::{Document as Record, doc};
 use serde_json::json;
 use syntrix_storage_core::backend::Write;
 use syntrix_storage_core::{
-    Direction, IndexDefinition, Operation, Operator, OrderBy, Query, QueryPlan,
+    Direction, IndexDefinition, Operation, Operator, OrderBy, Query, QueryPlan, Timestamp,
 };
 
 use crate::common::{Fixture, context, document};
@@ -75,5 +75,25 @@ async fn the_next_page_begins_where_the_last_one_ended() {
     let newest = query().order_by("sent.at", Direction::Descending).expect("valid").limit(10);
     let path = crate::common::parse("a/b/messages/1007");
     check(&fixture, &index, newest.start_after(vec![json!(1007)], path), 40).await;
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_purge_names_the_collections_of_what_it_removes() {
+    let fixture = Fixture::open().await;
+    for path in ["c/a", "c/b", "d/a"] {
+        fixture.insert(path, json!({})).await;
+        fixture.delete(path).await;
+    }
+    let raw = fixture.raw().await;
+    raw.run_command(doc! { "profile": 2 }).await.expect("profile");
+    let report = fixture.documents.purge(Timestamp::LATEST, 10).await.expect("purge");
+    raw.run_command(doc! { "profile": 0 }).await.expect("profile");
+    assert_eq!((report.purged, report.more), (3, false));
+    let notes = raw.collection::<Record>("system.profile");
+    let note = notes.find_one(doc! { "op": "remove" }).await.expect("profile").expect("noted");
+    let filter = note.get_document("command").and_then(|command| command.get_document("q"));
+    let filter = filter.expect("filter");
+    assert_eq!(filter.get_document("collection").expect("named"), &doc! { "$in": ["c", "d"] });
     fixture.finish().await;
 }

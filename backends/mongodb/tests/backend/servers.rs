@@ -119,7 +119,7 @@ impl Server {
         }
     }
 
-    async fn command(&self, command: Record) -> Record {
+    pub async fn command(&self, command: Record) -> Record {
         let address = format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port);
         let client = Client::with_uri_str(address).await.expect("client");
         client.database("admin").run_command(command).await.expect("command")
