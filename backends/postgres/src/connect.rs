@@ -20,6 +20,10 @@ const IDLE_IN_TRANSACTION_MAX_MS: u64 = 60_000;
 
 /// Asked once per connection: a pool may reach another server after a failover.
 const STATE: &str = "SELECT pg_is_in_recovery(), current_setting('synchronous_commit') = 'off'";
+/// In a session of our own it is also set, at the server's value or better, so that no later change of the server's
+/// configuration reaches it.
+const STATE_SET: &str = "SELECT pg_is_in_recovery(), set_config('synchronous_commit', \
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, FALSE) = 'off'";
 
 /// A server and how to reach it. Opens nothing by itself.
 #[derive(Clone, Debug)]
@@ -255,17 +259,15 @@ pub(crate) fn loose() -> Error {
 
 /// Refuses a standby and makes sure that a commit is acknowledged when it is durable.
 pub(crate) async fn set_up(client: &Client, has_session: bool) -> Result<(), Fault> {
-    let rows = client.query_typed(STATE, &[]).await.map_err(Fault::Driver)?;
+    let state = if has_session { STATE_SET } else { STATE };
+    let rows = client.query_typed(state, &[]).await.map_err(Fault::Driver)?;
     let state = rows.first().ok_or(Fault::Standby)?;
     let flag = |column: usize| state.try_get::<_, bool>(column).map_err(Fault::Driver);
     if flag(0)? {
         return Err(Fault::Standby);
     }
-    match (flag(1)?, has_session) {
-        (false, _) => Ok(()),
-        (true, true) => {
-            client.batch_execute("SET synchronous_commit = on").await.map_err(Fault::Driver)
-        }
-        (true, false) => Err(Fault::Loose),
+    if flag(1)? {
+        return Err(Fault::Loose);
     }
+    Ok(())
 }

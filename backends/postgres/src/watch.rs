@@ -3,6 +3,9 @@
 //! Numbers are drawn before transactions commit, so a later number may be visible first. What is new is therefore not what has
 //! a higher number, but what a snapshot sees and an earlier one did not: a window. Within a window changes go by number,
 //! which is drawn under the row's lock, so the versions of a document ascend.
+//!
+//! A snapshot is kept up to the highest transaction with a change that it sees. That change is on the disk, since its commit
+//! is seen only after that, so after a crash no number up to there is given out again; later ones may be.
 
 use syntrix_storage_core::backend::{Change, Feed, FeedPage};
 use syntrix_storage_core::{
@@ -27,6 +30,8 @@ macro_rules! page {
     ($lower:literal) => {
         concat!(
             "SELECT pg_current_snapshot()::text, m.floor_seq, m.floor_nonce, m.floor_xid, ",
+            highest_xid!(),
+            ", ",
             trimmed_open!("$2"),
             ", ",
             trimmed_open!("$8"),
@@ -45,6 +50,12 @@ macro_rules! page {
              AND ($4::pg_snapshot IS NULL OR pg_visible_in_snapshot(xid, $4::pg_snapshot)) ORDER BY seq + 0 LIMIT $6)\
              ) AS page ORDER BY seq LIMIT $6) AS l ON TRUE"
         )
+    };
+}
+/// The highest transaction whose change is seen or was.
+macro_rules! highest_xid {
+    () => {
+        "greatest(m.floor_xid, (SELECT xid::text::bigint FROM {schema}.changes ORDER BY xid DESC LIMIT 1))"
     };
 }
 /// Whether a transaction that was open then has changes that were trimmed since.
@@ -68,11 +79,15 @@ pub(crate) const FIRST_PAGE: &str =
     page!("(SELECT min(seq + 0) - 1 FROM {schema}.changes WHERE xid >= $1::xid8)");
 pub(crate) const NEXT_PAGE: &str = page!("$3");
 /// Where the columns of a change begin in a page.
-const CHANGE: usize = 7;
+const CHANGE: usize = 8;
 
-pub(crate) const END: &str = "SELECT pg_current_snapshot()::text, coalesce(c.seq, m.floor_seq), \
-    coalesce(c.nonce, m.floor_nonce), coalesce(c.committed_at, m.floor_at) FROM {schema}.metadata AS m \
-    LEFT JOIN LATERAL (SELECT seq, nonce, committed_at FROM {schema}.changes ORDER BY seq DESC LIMIT 1) AS c ON TRUE";
+pub(crate) const END: &str = concat!(
+    "SELECT pg_current_snapshot()::text, ",
+    highest_xid!(),
+    ", coalesce(c.seq, m.floor_seq), \
+     coalesce(c.nonce, m.floor_nonce), coalesce(c.committed_at, m.floor_at) FROM {schema}.metadata AS m \
+     LEFT JOIN LATERAL (SELECT seq, nonce, committed_at FROM {schema}.changes ORDER BY seq DESC LIMIT 1) AS c ON TRUE"
+);
 pub(crate) const OLDEST: &str = "SELECT committed_at FROM {schema}.changes ORDER BY seq LIMIT 1";
 /// Of those who trim at once, one does it.
 ///
@@ -247,12 +262,12 @@ struct Head {
 impl Head {
     fn read(row: &Row) -> Result<Self> {
         Ok(Self {
-            now: Snapshot::parse(value(row, 0)?).ok_or_else(damaged)?,
+            now: snapshot(row, 4)?,
             floor: Anchor { sequence: value(row, 1)?, nonce: value(row, 2)? },
             floor_xid: row::unsigned(value(row, 3)?)?,
-            seen_trimmed: value(row, 4)?,
-            window_trimmed: value(row, 5)?,
-            anchor_nonce: value(row, 6)?,
+            seen_trimmed: value(row, 5)?,
+            window_trimmed: value(row, 6)?,
+            anchor_nonce: value(row, 7)?,
         })
     }
 
@@ -303,9 +318,15 @@ async fn expired(session: &mut Session, texts: &Texts, reason: ExpiredReason) ->
 pub(crate) async fn end(session: &mut Session, texts: &Texts) -> Result<(Position, Timestamp)> {
     let rows = session.query(&texts.end, &[]).await?;
     let row = rows.first().ok_or_else(damaged)?;
-    let now = Snapshot::parse(value(row, 0)?).ok_or_else(damaged)?;
-    let anchor = Anchor { sequence: value(row, 1)?, nonce: value(row, 2)? };
-    Ok((LogPlace::boundary(now, anchor).encode(), timestamp(row, 3)?))
+    let now = snapshot(row, 1)?;
+    let anchor = Anchor { sequence: value(row, 2)?, nonce: value(row, 3)? };
+    Ok((LogPlace::boundary(now, anchor).encode(), timestamp(row, 4)?))
+}
+
+/// The snapshot a row begins with, up to the transaction in column `highest`.
+fn snapshot(row: &Row, highest: usize) -> Result<Snapshot> {
+    let snapshot = Snapshot::parse(value(row, 0)?).ok_or_else(damaged)?;
+    Ok(snapshot.up_to(row::unsigned(value(row, highest)?)?))
 }
 
 /// Removes at most `limit` changes committed before `before`; the new floor is part of the same statement.
