@@ -64,8 +64,9 @@ macro_rules! trimmed_open {
         concat!(
             "EXISTS (SELECT FROM unnest(",
             $open,
-            "::xid8[]) AS x WHERE x::text::bigint <= m.floor_xid AND pg_visible_in_snapshot(x, m.floor_snapshot) \
-             AND (x::text::bigint < m.floor_xids[1] OR x::text::bigint = ANY (m.floor_xids)))"
+            "::xid8[]) AS x WHERE x::text::bigint <= m.floor_xid AND (x::text::bigint = ANY (m.floor_xids) \
+             OR (cardinality(m.floor_xids) >= 1000 AND x::text::bigint < m.floor_xids[1] \
+             AND pg_visible_in_snapshot(x, m.floor_snapshot))))"
         )
     };
 }
@@ -91,8 +92,9 @@ pub(crate) const END: &str = concat!(
 pub(crate) const OLDEST: &str = "SELECT committed_at FROM {schema}.changes ORDER BY seq LIMIT 1";
 /// Of those who trim at once, one does it.
 ///
-/// What goes is a beginning by number of what can be seen, so the rest of it is only what is not visible yet. Of the
-/// transactions whose changes went, the last thousand are kept, to tell them from those that were open beside them.
+/// What goes is a beginning by number of what can be seen, so the rest of it is only what is not visible yet: it may come
+/// later, below the floor, which never goes back. Of the transactions whose changes went, the last thousand are kept, to tell
+/// them from those that were open beside them.
 pub(crate) const TRIM: &str = "WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtextextended('{schema}', 5)) AS mine), \
     oldest AS MATERIALIZED (SELECT seq, committed_at FROM {schema}.changes ORDER BY seq LIMIT $2), \
     gone AS (DELETE FROM {schema}.changes AS c USING oldest AS o, turn \
@@ -100,9 +102,13 @@ pub(crate) const TRIM: &str = "WITH turn AS MATERIALIZED (SELECT pg_try_advisory
         (SELECT min(kept.seq) FROM oldest AS kept WHERE kept.committed_at >= $1), 9223372036854775807) \
       RETURNING c.seq, c.nonce, c.xid::text::bigint AS xid, c.committed_at), \
     last AS (SELECT seq, nonce, committed_at FROM gone ORDER BY seq DESC LIMIT 1), \
-    floor AS (UPDATE {schema}.metadata AS m SET floor_seq = last.seq, floor_nonce = last.nonce, \
+    floor AS (UPDATE {schema}.metadata AS m SET floor_seq = greatest(m.floor_seq, last.seq), \
+      floor_nonce = CASE WHEN last.seq > m.floor_seq THEN last.nonce ELSE m.floor_nonce END, \
       floor_at = greatest(m.floor_at, last.committed_at), \
-      floor_xid = greatest(m.floor_xid, (SELECT max(xid) FROM gone)), floor_snapshot = pg_current_snapshot(), \
+      floor_xid = greatest(m.floor_xid, (SELECT max(xid) FROM gone)), \
+      floor_snapshot = CASE WHEN (pg_snapshot_xmax(m.floor_snapshot), pg_snapshot_xmin(m.floor_snapshot)) \
+        > (pg_snapshot_xmax(pg_current_snapshot()), pg_snapshot_xmin(pg_current_snapshot())) \
+        THEN m.floor_snapshot ELSE pg_current_snapshot() END, \
       floor_xids = ARRAY(SELECT x FROM (SELECT DISTINCT x FROM \
         (SELECT unnest(m.floor_xids) UNION ALL SELECT xid FROM gone) AS every(x) ORDER BY x DESC LIMIT 1000) AS latest ORDER BY x) \
       FROM last RETURNING 1) \
