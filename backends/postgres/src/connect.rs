@@ -19,11 +19,13 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const IDLE_IN_TRANSACTION_MAX_MS: u64 = 60_000;
 
 /// Asked once per connection: a pool may reach another server after a failover.
-const STATE: &str = "SELECT pg_is_in_recovery(), current_setting('synchronous_commit') = 'off'";
+const STATE: &str = "SELECT pg_is_in_recovery(), current_setting('synchronous_commit') = 'off', \
+    current_setting('standard_conforming_strings') = 'off'";
 /// In a session of our own it is also set, at the server's value or better, so that no later change of the server's
 /// configuration reaches it.
 const STATE_SET: &str = "SELECT pg_is_in_recovery(), set_config('synchronous_commit', \
-    CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, FALSE) = 'off'";
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, FALSE) = 'off', \
+    current_setting('standard_conforming_strings') = 'off'";
 
 /// A server and how to reach it. Opens nothing by itself.
 #[derive(Clone, Debug)]
@@ -235,8 +237,8 @@ async fn listen<S, T>(
 #[derive(Debug)]
 pub(crate) enum Fault {
     Standby,
-    /// Commits are acknowledged before they are durable, and it is not for us to change it.
-    Loose,
+    /// A setting of the role or server, and it is not for us to change it: what to do.
+    Setting(&'static str),
     Driver(tokio_postgres::Error),
 }
 
@@ -244,20 +246,18 @@ impl Fault {
     pub(crate) fn error(&self) -> Error {
         match self {
             Self::Standby => standby(),
-            Self::Loose => loose(),
+            Self::Setting(remedy) => Error::new(ErrorKind::ConfigInvalid, "").with_message(*remedy),
             Self::Driver(error) => not_started(from_postgres(error)),
         }
     }
 }
 
-/// Behind a transaction pooler a session setting would reach somebody else's session.
-pub(crate) fn loose() -> Error {
-    Error::new(ErrorKind::ConfigInvalid, "").with_message(
-        "synchronous_commit is off, so acknowledged writes could be lost; run ALTER ROLE … SET synchronous_commit = on",
-    )
-}
+// Behind a transaction pooler a session setting would reach somebody else's session.
+const LOOSE: &str = "synchronous_commit is off, so acknowledged writes could be lost; run ALTER ROLE … SET synchronous_commit = on";
+const OLD_STRINGS: &str = "standard_conforming_strings is off, so a backslash in a text would not mean itself; \
+    run ALTER ROLE … SET standard_conforming_strings = on";
 
-/// Refuses a standby and makes sure that a commit is acknowledged when it is durable.
+/// Refuses a standby, and makes sure that a commit is acknowledged when it is durable and that a backslash is one.
 pub(crate) async fn set_up(client: &Client, has_session: bool) -> Result<(), Fault> {
     let state = if has_session { STATE_SET } else { STATE };
     let rows = client.query_typed(state, &[]).await.map_err(Fault::Driver)?;
@@ -266,8 +266,9 @@ pub(crate) async fn set_up(client: &Client, has_session: bool) -> Result<(), Fau
     if flag(0)? {
         return Err(Fault::Standby);
     }
-    if flag(1)? {
-        return Err(Fault::Loose);
+    match (flag(1)?, flag(2)?) {
+        (true, _) => Err(Fault::Setting(LOOSE)),
+        (_, true) => Err(Fault::Setting(OLD_STRINGS)),
+        (false, false) => Ok(()),
     }
-    Ok(())
 }

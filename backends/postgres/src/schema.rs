@@ -300,7 +300,10 @@ fn first_metadata(schema: &str) -> Result<String> {
     getrandom::fill(&mut token_key).map_err(no_randomness)?;
     let (store_id, token_key) = (hex(&store_id), hex(&token_key));
     let insert = "INSERT INTO {schema}.metadata (one, format_version, schema_version, store_id, epoch, token_key) VALUES ";
-    let values = format!("(1, 1, {}, '\\x{store_id}', 1, '\\x{token_key}');\n", version_current());
+    let values = format!(
+        "(1, 1, {}, decode('{store_id}', 'hex'), 1, decode('{token_key}', 'hex'));\n",
+        version_current()
+    );
     Ok(in_schema(insert, schema) + &values)
 }
 
