@@ -1,5 +1,7 @@
 //! From a dsn to open connections: which hosts, how encrypted, with which session settings.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use syntrix_storage_core::{Error, ErrorKind, Result, SettingsNode};
@@ -26,6 +28,9 @@ const STATE: &str = "SELECT pg_is_in_recovery(), current_setting('synchronous_co
 const STATE_SET: &str = "SELECT pg_is_in_recovery(), set_config('synchronous_commit', \
     CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, FALSE) = 'off', \
     current_setting('standard_conforming_strings') = 'off'";
+
+/// With a key of this process: what comes out says nothing of what went in.
+static PASSWORD_DIGEST: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A server and how to reach it. Opens nothing by itself.
 #[derive(Clone, Debug)]
@@ -61,12 +66,17 @@ impl Target {
         Ok(Self { config, encrypted })
     }
 
-    /// Equal for blocks that name the same server and role; holds no secret.
+    /// Equal for blocks that name the same server and role with the same password; holds no secret.
     pub(crate) fn key(&self) -> String {
-        let Config { .. } = &self.config;
         let (user, database) = (self.config.get_user(), self.config.get_dbname());
         let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
-        format!("{hosts:?}:{ports:?}:{user:?}:{database:?}:{}", self.encrypted)
+        // Where there are addresses, the driver connects to them and the hosts are names only.
+        let addresses = self.config.get_hostaddrs();
+        let password = PASSWORD_DIGEST.hash_one(self.config.get_password());
+        format!(
+            "{hosts:?}:{addresses:?}:{ports:?}:{user:?}:{password:x}:{database:?}:{}",
+            self.encrypted
+        )
     }
 }
 
