@@ -55,7 +55,8 @@ macro_rules! page {
 /// The highest transaction whose change is seen or was.
 macro_rules! highest_xid {
     () => {
-        "greatest(m.floor_xid, (SELECT xid::text::bigint FROM {schema}.changes ORDER BY xid DESC LIMIT 1))"
+        // With its table's name, or it would be the text that is ordered, without the index.
+        "greatest(m.floor_xid, (SELECT h.xid::text::bigint FROM {schema}.changes AS h ORDER BY h.xid DESC LIMIT 1))"
     };
 }
 /// Whether a transaction that was open then has changes that were trimmed since.
