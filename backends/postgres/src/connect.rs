@@ -1,5 +1,7 @@
 //! From a dsn to open connections: which hosts, how encrypted, with which session settings.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use syntrix_storage_core::{Error, ErrorKind, Result, SettingsNode};
@@ -19,7 +21,16 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const IDLE_IN_TRANSACTION_MAX_MS: u64 = 60_000;
 
 /// Asked once per connection: a pool may reach another server after a failover.
-const STATE: &str = "SELECT pg_is_in_recovery(), current_setting('synchronous_commit') = 'off'";
+const STATE: &str = "SELECT pg_is_in_recovery(), current_setting('synchronous_commit') = 'off', \
+    current_setting('standard_conforming_strings') = 'off'";
+/// In a session of our own it is also set, at the server's value or better, so that no later change of the server's
+/// configuration reaches it.
+const STATE_SET: &str = "SELECT pg_is_in_recovery(), set_config('synchronous_commit', \
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, FALSE) = 'off', \
+    current_setting('standard_conforming_strings') = 'off'";
+
+/// With a key of this process: what comes out says nothing of what went in.
+static PASSWORD_DIGEST: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A server and how to reach it. Opens nothing by itself.
 #[derive(Clone, Debug)]
@@ -55,13 +66,17 @@ impl Target {
         Ok(Self { config, encrypted })
     }
 
-    /// Equal for blocks that name the same server and role; holds no secret.
+    /// Equal for blocks that name the same server and role with the same password; holds no secret.
     pub(crate) fn key(&self) -> String {
         let (user, database) = (self.config.get_user(), self.config.get_dbname());
         let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
         // Where there are addresses, the driver connects to them and the hosts are names only.
         let addresses = self.config.get_hostaddrs();
-        format!("{hosts:?}:{addresses:?}:{ports:?}:{user:?}:{database:?}:{}", self.encrypted)
+        let password = PASSWORD_DIGEST.hash_one(self.config.get_password());
+        format!(
+            "{hosts:?}:{addresses:?}:{ports:?}:{user:?}:{password:x}:{database:?}:{}",
+            self.encrypted
+        )
     }
 }
 
@@ -232,8 +247,8 @@ async fn listen<S, T>(
 #[derive(Debug)]
 pub(crate) enum Fault {
     Standby,
-    /// Commits are acknowledged before they are durable, and it is not for us to change it.
-    Loose,
+    /// A setting of the role or server, and it is not for us to change it: what to do.
+    Setting(&'static str),
     Driver(tokio_postgres::Error),
 }
 
@@ -241,32 +256,29 @@ impl Fault {
     pub(crate) fn error(&self) -> Error {
         match self {
             Self::Standby => standby(),
-            Self::Loose => loose(),
+            Self::Setting(remedy) => Error::new(ErrorKind::ConfigInvalid, "").with_message(*remedy),
             Self::Driver(error) => not_started(from_postgres(error)),
         }
     }
 }
 
-/// Behind a transaction pooler a session setting would reach somebody else's session.
-pub(crate) fn loose() -> Error {
-    Error::new(ErrorKind::ConfigInvalid, "").with_message(
-        "synchronous_commit is off, so acknowledged writes could be lost; run ALTER ROLE … SET synchronous_commit = on",
-    )
-}
+// Behind a transaction pooler a session setting would reach somebody else's session.
+const LOOSE: &str = "synchronous_commit is off, so acknowledged writes could be lost; run ALTER ROLE … SET synchronous_commit = on";
+const OLD_STRINGS: &str = "standard_conforming_strings is off, so a backslash in a text would not mean itself; \
+    run ALTER ROLE … SET standard_conforming_strings = on";
 
-/// Refuses a standby and makes sure that a commit is acknowledged when it is durable.
+/// Refuses a standby, and makes sure that a commit is acknowledged when it is durable and that a backslash is one.
 pub(crate) async fn set_up(client: &Client, has_session: bool) -> Result<(), Fault> {
-    let rows = client.query_typed(STATE, &[]).await.map_err(Fault::Driver)?;
+    let state = if has_session { STATE_SET } else { STATE };
+    let rows = client.query_typed(state, &[]).await.map_err(Fault::Driver)?;
     let state = rows.first().ok_or(Fault::Standby)?;
     let flag = |column: usize| state.try_get::<_, bool>(column).map_err(Fault::Driver);
     if flag(0)? {
         return Err(Fault::Standby);
     }
-    match (flag(1)?, has_session) {
-        (false, _) => Ok(()),
-        (true, true) => {
-            client.batch_execute("SET synchronous_commit = on").await.map_err(Fault::Driver)
-        }
-        (true, false) => Err(Fault::Loose),
+    match (flag(1)?, flag(2)?) {
+        (true, _) => Err(Fault::Setting(LOOSE)),
+        (_, true) => Err(Fault::Setting(OLD_STRINGS)),
+        (false, false) => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use syntrix_storage_core::{
     CollectionPattern, Direction, Field, IndexDefinition, PatternSegment, ScalarType, SystemField,
 };
 
-use crate::sql::{identifier, push_doubled};
+use crate::sql::{identifier, push_literal};
 
 /// Maps a comparable value to text whose bytes sort as the values do; NULL for every other value.
 ///
@@ -59,9 +59,9 @@ impl Expression {
                 let mut value = String::from("data");
                 for key in path.keys() {
                     // Text keys never walk into arrays, as `#>` would.
-                    value.push_str("->'");
-                    push_doubled(&mut value, key);
-                    value.push_str("'::text");
+                    value.push_str("->");
+                    push_literal(&mut value, key);
+                    value.push_str("::text");
                 }
                 Self::Data { value }
             }
@@ -153,9 +153,8 @@ pub(crate) fn push_like(sql: &mut String, pattern: &CollectionPattern) {
             }
         }
     }
-    sql.push_str("collection LIKE '");
-    push_doubled(sql, &like);
-    sql.push('\'');
+    sql.push_str("collection LIKE ");
+    push_literal(sql, &like);
 }
 
 fn push_like_escaped(like: &mut String, text: &str) {
@@ -184,7 +183,8 @@ mod tests {
     fn keys_are_sql_literals_and_nothing_else() {
         assert_eq!(value_of("`o\"d.d'`"), "data->'o\"d.d'''::text");
         assert_eq!(value_of("``.x"), "data->''::text->'x'::text");
-        assert_eq!(value_of("a\\b"), "data->'a\\b'::text");
+        assert_eq!(value_of("a\\b"), "data->E'a\\\\b'::text");
+        assert_eq!(value_of("`\\'d`"), "data->E'\\\\''d'::text");
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         let pattern = CollectionPattern::parse("a_b/*/c%[*\\?'").expect("pattern");
         let mut sql = String::new();
         push_like(&mut sql, &pattern);
-        assert_eq!(sql, "collection LIKE 'a\\_b/%/c\\%[*\\\\?'''");
+        assert_eq!(sql, "collection LIKE E'a\\\\_b/%/c\\\\%[*\\\\\\\\?'''");
     }
 
     #[test]

@@ -15,34 +15,26 @@ use crate::session::{Parameter, Session};
 use crate::sql::{identifier, in_schema};
 use crate::store::Store;
 
-const LIST: &str = "SELECT d.name, d.collection, d.fields, d.state = 'ready' AND coalesce(i.indisvalid AND i.indisready, FALSE), \
-      i.indexrelid IS NOT NULL \
+const LIST: &str = "SELECT d.name, d.collection, d.fields, d.state = 'ready' AND coalesce(i.indisvalid AND i.indisready, FALSE) \
     FROM {schema}.indexes AS d \
     LEFT JOIN pg_catalog.pg_class AS c ON c.relname = d.name AND c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'i' \
     LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid AND i.indrelid = '{schema}.documents'::regclass \
     ORDER BY d.name";
+/// Whether what is there under that name works, declared or not.
+const BUILT: &str = "SELECT i.indisvalid AND i.indisready FROM pg_catalog.pg_class AS c \
+    JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid AND i.indrelid = '{schema}.documents'::regclass \
+    WHERE c.relname = $1 AND c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'i'";
 const DECLARE: &str = "INSERT INTO {schema}.indexes (name, collection, fields, state) VALUES ($1, $2, $3, 'building') \
     ON CONFLICT (name) DO UPDATE SET state = 'building'";
 const FINISH: &str = "UPDATE {schema}.indexes SET state = 'ready' WHERE name = $1";
-const FORGET: &str = "DELETE FROM {schema}.indexes WHERE name = $1 RETURNING name";
+const IS_DECLARED: &str = "SELECT FROM {schema}.indexes WHERE name = $1";
+const FORGET: &str = "DELETE FROM {schema}.indexes WHERE name = $1";
 /// Taken without waiting: a build waits for every older statement, also for one that waits for this lock.
 const TAKE_TURN: &str = "SELECT pg_try_advisory_lock(hashtextextended('{schema}.indexes', 5))";
 const TURN_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is declared, and what the catalogue says.
-struct Declared {
-    status: IndexStatus,
-    /// Built or half built.
-    exists: bool,
-}
-
 /// All declared indexes with their state.
 pub(crate) async fn list(session: &mut Session, schema: &str) -> Result<Vec<IndexStatus>> {
-    let declared = declared(session, schema).await?;
-    Ok(declared.into_iter().map(|declared| declared.status).collect())
-}
-
-async fn declared(session: &mut Session, schema: &str) -> Result<Vec<Declared>> {
     let rows = session.query_once(&in_schema(LIST, schema), &[]).await?;
     let read = |row: &tokio_postgres::Row| {
         let Json(fields) = value(row, 2)?;
@@ -50,19 +42,19 @@ async fn declared(session: &mut Session, schema: &str) -> Result<Vec<Declared>> 
         let (name, collection) = (value(row, 0)?, value(row, 1)?);
         let definition = IndexSuggestion { name, collection, fields }.to_definition();
         let definition = definition.map_err(|_| damaged())?;
-        let status = IndexStatus { definition, ready: value(row, 3)? };
-        Ok(Declared { status, exists: value(row, 4)? })
+        Ok(IndexStatus { definition, ready: value(row, 3)? })
     };
     rows.iter().map(read).collect()
 }
 
-/// Declares and builds `index` while others read and write. What an earlier build left behind is built anew.
+/// Declares and builds `index` while others read and write. What an earlier build or drop left behind is built anew, and
+/// what the owner built by hand is taken as it is: the name says which fields it is of.
 pub(crate) async fn create(store: &Store, index: &IndexDefinition) -> Result<()> {
     let mut session = patient_session(store).await?;
     take_turn(store, &mut session).await?;
-    let declared = declared(&mut session, &store.schema).await?;
-    let known = declared.iter().find(|known| known.status.definition.name() == index.name());
-    if known.is_some_and(|known| known.status.ready) {
+    let declared = list(&mut session, &store.schema).await?;
+    let known = declared.iter().find(|known| known.definition.name() == index.name());
+    if known.is_some_and(|known| known.ready) {
         return Ok(());
     }
     if known.is_none() && declared.len() >= INDEXES_MAX {
@@ -77,26 +69,34 @@ pub(crate) async fn create(store: &Store, index: &IndexDefinition) -> Result<()>
         (&fields, Type::JSONB),
     ];
     session.query_once(&in_schema(DECLARE, &store.schema), &values).await?;
-    if known.is_some_and(|known| known.exists) {
-        session.execute(&drop_statement(&store.schema, index.name())).await?;
-    }
     build(store, &mut session, index).await
 }
 
 async fn build(store: &Store, session: &mut Session, index: &IndexDefinition) -> Result<()> {
-    let statement = expression::create_index(index, &store.schema);
-    session.execute(&statement).await.map_err(|error| explain(error, &statement))?;
     let name = index.name();
+    let rows = session.query_once(&in_schema(BUILT, &store.schema), &[(&name, Type::TEXT)]).await?;
+    let works = rows.first().map(|row| value::<bool>(row, 0)).transpose()?;
+    let mut statements = Vec::new();
+    if works == Some(false) {
+        statements.push(drop_statement(&store.schema, name));
+    }
+    if works != Some(true) {
+        statements.push(expression::create_index(index, &store.schema));
+    }
+    for statement in &statements {
+        let built = session.execute(statement).await;
+        built.map_err(|error| explain(error, &statements.join(";\n")))?;
+    }
     session.query_once(&in_schema(FINISH, &store.schema), &[(&name, Type::TEXT)]).await.map(|_| ())
 }
 
-/// A role that is not the owner gets what the owner has to run; `create` then finds it built.
+/// A role that is not the owner gets what the owner has to run; `create` then finds it built, `remove` gone.
 fn explain(error: Error, statement: &str) -> Error {
     if error.fact("sqlstate") != Some("42501") {
         return error;
     }
     Error::new(ErrorKind::ConfigInvalid, "")
-        .with_message("only the owner of the tables may build an index; let it create this index with this program, or by")
+        .with_message("only the owner of the tables may build or drop an index; let it do that with this program, or by")
         .with_fact("statement", statement)
 }
 
@@ -133,14 +133,19 @@ fn too_many(declared: usize) -> Error {
 }
 
 /// Drops a declared index; `false` if there is none of that name. Any other index is part of the schema.
+///
+/// The declaration goes last: stopped half way, there is still something to drop, and nobody uses what is left of it.
 pub(crate) async fn remove(store: &Store, name: &str) -> Result<bool> {
     let mut session = patient_session(store).await?;
     take_turn(store, &mut session).await?;
-    let forget = in_schema(FORGET, &store.schema);
-    if session.query_once(&forget, &[(&name, Type::TEXT)]).await?.is_empty() {
+    let declared = in_schema(IS_DECLARED, &store.schema);
+    if session.query_once(&declared, &[(&name, Type::TEXT)]).await?.is_empty() {
         return Ok(false);
     }
-    session.execute(&drop_statement(&store.schema, name)).await.map(|()| true)
+    let statement = drop_statement(&store.schema, name);
+    session.execute(&statement).await.map_err(|error| explain(error, &statement))?;
+    session.query_once(&in_schema(FORGET, &store.schema), &[(&name, Type::TEXT)]).await?;
+    Ok(true)
 }
 
 fn drop_statement(schema: &str, name: &str) -> String {

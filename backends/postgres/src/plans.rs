@@ -8,7 +8,9 @@ use syntrix_storage_core::{
 };
 use tokio_postgres::{Client, NoTls};
 
+use crate::sql::in_schema;
 use crate::statement::select;
+use crate::watch::END;
 use Direction::{Ascending, Descending};
 use Operator::{Contains, Equal, Greater, In, Less, NotEqual};
 
@@ -130,5 +132,10 @@ async fn queries_walk_their_index_without_a_sort_on_every_page() {
     let list = query(&[("room", In, json!([1, "x", null]))], &[("ts", Descending)]);
     let plan = explain(&client, list).await;
     assert!(plan.contains(by(0)), "{plan}");
+    let end = format!("EXPLAIN {}", in_schema(END, SCHEMA));
+    let rows = client.query_typed(&end, &[]).await.expect("explain");
+    let plan = rows.iter().map(|row| row.get::<_, &str>(0)).collect::<Vec<_>>().join("\n");
+    assert!(plan.contains("changes_xid") && plan.contains("changes_pkey"), "{plan}");
+    assert!(!plan.contains("Sort"), "{plan}");
     client.batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).await.expect("drop");
 }

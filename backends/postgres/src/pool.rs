@@ -10,12 +10,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Config};
 
-use crate::connect::{Connector, Fault, loose, set_up};
+use crate::connect::{Connector, Fault, set_up};
 use crate::error::{from_pool, standby};
 use crate::session::Session;
 use crate::settings::Settings;
 
-const LOOSE: &str = "loose";
 const STANDBY: &str = "standby";
 /// Looking at a connection before it is used again is local.
 const RECYCLE_MAX: Duration = Duration::from_secs(1);
@@ -105,7 +104,7 @@ pub(crate) fn answer_max(settings: &Settings) -> Duration {
 fn hook_error(fault: Fault) -> HookError {
     match fault {
         Fault::Standby => HookError::message(STANDBY),
-        Fault::Loose => HookError::message(LOOSE),
+        Fault::Setting(remedy) => HookError::message(remedy),
         Fault::Driver(error) => HookError::Backend(error),
     }
 }
@@ -113,10 +112,9 @@ fn hook_error(fault: Fault) -> HookError {
 fn pool_error(error: &deadpool_postgres::PoolError) -> Error {
     match error {
         deadpool_postgres::PoolError::PostCreateHook(HookError::Message(text)) => {
-            if text == LOOSE {
-                loose()
-            } else {
-                standby()
+            match text.as_ref() {
+                STANDBY => standby(),
+                remedy => Error::new(ErrorKind::ConfigInvalid, "").with_message(remedy.to_owned()),
             }
         }
         other => from_pool(other),

@@ -37,6 +37,18 @@ impl Snapshot {
         text
     }
 
+    /// The part that is on the disk for good, where `highest` is the highest transaction that the log has a change of.
+    ///
+    /// Later numbers may be of transactions that a crash forgets, and are given out again then. Whoever has one of them and
+    /// writes to the log is not seen yet, so for the log both snapshots are the same.
+    pub(crate) fn up_to(mut self, highest: u64) -> Self {
+        let xmax = self.xmax.min(highest.saturating_add(1));
+        self.open.retain(|xid| *xid < xmax);
+        self.xmin = self.open.first().copied().unwrap_or(xmax);
+        self.xmax = xmax;
+        self
+    }
+
     pub(crate) fn xmax_text(&self) -> String {
         self.xmax.to_string()
     }
@@ -165,6 +177,20 @@ mod tests {
                 anchor: Anchor { sequence: 7, nonce: -1 },
             };
             assert_eq!(LogPlace::decode(&place.encode()).expect(text), place);
+        }
+    }
+
+    #[test]
+    fn what_a_crash_may_forget_is_not_kept() {
+        for (text, highest, kept) in [
+            ("725:729:725,727", 726, "725:727:725"),
+            ("725:729:725,727", 728, "725:729:725,727"),
+            ("725:729:725,727", 5000, "725:729:725,727"),
+            ("725:729:725,727", 700, "701:701:"),
+            ("725:729:725,727", 0, "1:1:"),
+            ("729:729:", 720, "721:721:"),
+        ] {
+            assert_eq!(snapshot(text).up_to(highest).to_text(), kept, "{text} {highest}");
         }
     }
 

@@ -13,6 +13,7 @@ use crate::KIND;
 use crate::connect::Target;
 use crate::documents::Documents;
 use crate::revocations::Revocations;
+use crate::schema::lost_canary;
 use crate::settings::Settings;
 use crate::store::{self, Lease, Store};
 use crate::users::Users;
@@ -93,7 +94,8 @@ impl Backend for PostgresBackend {
     }
 
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
-        Ok(Arc::new(Revocations::new(self.lease())))
+        let canary = self.store.canary.ok_or_else(|| lost_canary(&self.store.schema))?;
+        Ok(Arc::new(Revocations::new(self.lease(), canary)))
     }
 
     /// The last store's close did it already if all ran; doing it twice is harmless.

@@ -65,11 +65,12 @@ const ATTEMPTS_MAX: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Revocations {
     lease: Lease,
+    canary: Canary,
 }
 
 impl Revocations {
-    pub(crate) fn new(lease: Lease) -> Self {
-        Self { lease }
+    pub(crate) fn new(lease: Lease, canary: Canary) -> Self {
+        Self { lease, canary }
     }
 
     /// Reads, decides, and stores if nothing changed since: the rule is the core's, the atom the server's.
@@ -113,7 +114,7 @@ impl RevocationBackend for Revocations {
     }
 
     fn canary(&self) -> Canary {
-        self.lease.known().canary
+        self.canary
     }
 
     async fn get(&self, token: &TokenId, _: &CallContext) -> Result<Witnessed<Option<Revocation>>> {

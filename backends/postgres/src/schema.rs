@@ -138,6 +138,10 @@ CREATE TABLE {schema}.revocations_canary (
 );
 INSERT INTO {schema}.revocations_canary VALUES (1, decode(replace(gen_random_uuid()::text, '-', ''), 'hex'));
 "#;
+/// What starts anew after the mark was lost.
+const NEW_CANARY: &str = "INSERT INTO {schema}.revocations_canary \
+    VALUES (1, decode(replace(gen_random_uuid()::text, '-', ''), 'hex')) \
+    ON CONFLICT (one) DO UPDATE SET canary = EXCLUDED.canary";
 
 const SERVER: &str = "SELECT current_setting('server_version_num')::int, \
     current_setting('server_encoding'), current_setting('server_version')";
@@ -158,7 +162,8 @@ const IDENTITY: &str = "SELECT m.store_id, m.epoch, m.token_key, c.canary \
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) seal: TokenSeal,
-    pub(crate) canary: Canary,
+    /// `None` if it was lost: documents and accounts do not depend on it.
+    pub(crate) canary: Option<Canary>,
     pub(crate) server_version: String,
     /// Where processes tell each other of commits: one for each store, so it carries the store's id.
     pub(crate) channel: String,
@@ -182,13 +187,18 @@ pub(crate) async fn open(session: &mut Session, schema: &str) -> Result<Identity
     let token_key = array(2)?.try_into().map_err(|_| damaged())?;
     let seal = TokenSeal::new(TOKEN_KIND, store_id, unsigned(value(row, 1)?)?, token_key);
     let canary: Option<&[u8]> = value(row, 3)?;
-    let canary = canary.ok_or_else(lost_canary)?.try_into().map_err(|_| damaged())?;
-    Ok(Identity { seal, canary: Canary(canary), server_version, channel })
+    let canary = canary.and_then(|canary| canary.try_into().ok()).map(Canary);
+    Ok(Identity { seal, canary, server_version, channel })
 }
 
-fn lost_canary() -> Error {
+/// The mark beside the revoked tokens is not there.
+pub(crate) fn lost_canary(schema: &str) -> Error {
     Error::new(ErrorKind::StateLost, "open")
-        .with_message("the mark beside the revoked tokens is gone, so some of them may be gone too")
+        .with_message(
+            "the mark beside the revoked tokens is gone, so some of them may be gone too; treat every token as revoked until \
+             the data are restored, or make a new mark to start anew, by",
+        )
+        .with_fact("statement", in_schema(NEW_CANARY, schema))
 }
 
 async fn check_server(session: &mut Session) -> Result<String> {
@@ -300,7 +310,10 @@ fn first_metadata(schema: &str) -> Result<String> {
     getrandom::fill(&mut token_key).map_err(no_randomness)?;
     let (store_id, token_key) = (hex(&store_id), hex(&token_key));
     let insert = "INSERT INTO {schema}.metadata (one, format_version, schema_version, store_id, epoch, token_key) VALUES ";
-    let values = format!("(1, 1, {}, '\\x{store_id}', 1, '\\x{token_key}');\n", version_current());
+    let values = format!(
+        "(1, 1, {}, decode('{store_id}', 'hex'), 1, decode('{token_key}', 'hex'));\n",
+        version_current()
+    );
     Ok(in_schema(insert, schema) + &values)
 }
 

@@ -13,10 +13,14 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The inside of a string literal, with `standard_conforming_strings` on.
-pub(crate) fn push_doubled(sql: &mut String, text: &str) {
-    for (position, part) in text.split('\'').enumerate() {
-        sql.push_str(if position > 0 { "''" } else { "" });
-        sql.push_str(part);
+/// A string literal that means the same whatever `standard_conforming_strings` and `backslash_quote` are.
+pub(crate) fn push_literal(sql: &mut String, text: &str) {
+    sql.push_str(if text.contains('\\') { "E'" } else { "'" });
+    for character in text.chars() {
+        if matches!(character, '\'' | '\\') {
+            sql.push(character);
+        }
+        sql.push(character);
     }
+    sql.push('\'');
 }

@@ -79,7 +79,7 @@ pub(crate) struct Store {
     pub(crate) texts: Arc<Texts>,
     pub(crate) schema: String,
     pub(crate) seal: TokenSeal,
-    pub(crate) canary: Canary,
+    pub(crate) canary: Option<Canary>,
     pub(crate) server_version: String,
     pub(crate) retention: Retention,
     has_sessions: bool,

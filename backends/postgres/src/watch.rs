@@ -3,6 +3,9 @@
 //! Numbers are drawn before transactions commit, so a later number may be visible first. What is new is therefore not what has
 //! a higher number, but what a snapshot sees and an earlier one did not: a window. Within a window changes go by number,
 //! which is drawn under the row's lock, so the versions of a document ascend.
+//!
+//! A snapshot is kept up to the highest transaction with a change that it sees. That change is on the disk, since its commit
+//! is seen only after that, so after a crash no number up to there is given out again; later ones may be.
 
 use syntrix_storage_core::backend::{Change, Feed, FeedPage};
 use syntrix_storage_core::{
@@ -27,6 +30,8 @@ macro_rules! page {
     ($lower:literal) => {
         concat!(
             "SELECT pg_current_snapshot()::text, m.floor_seq, m.floor_nonce, m.floor_xid, ",
+            highest_xid!(),
+            ", ",
             trimmed_open!("$2"),
             ", ",
             trimmed_open!("$8"),
@@ -47,14 +52,22 @@ macro_rules! page {
         )
     };
 }
+/// The highest transaction whose change is seen or was.
+macro_rules! highest_xid {
+    () => {
+        // With its table's name, or it would be the text that is ordered, without the index.
+        "greatest(m.floor_xid, (SELECT h.xid::text::bigint FROM {schema}.changes AS h ORDER BY h.xid DESC LIMIT 1))"
+    };
+}
 /// Whether a transaction that was open then has changes that were trimmed since.
 macro_rules! trimmed_open {
     ($open:literal) => {
         concat!(
             "EXISTS (SELECT FROM unnest(",
             $open,
-            "::xid8[]) AS x WHERE x::text::bigint <= m.floor_xid AND pg_visible_in_snapshot(x, m.floor_snapshot) \
-             AND (x::text::bigint < m.floor_xids[1] OR x::text::bigint = ANY (m.floor_xids)))"
+            "::xid8[]) AS x WHERE x::text::bigint <= m.floor_xid AND (x::text::bigint = ANY (m.floor_xids) \
+             OR (cardinality(m.floor_xids) >= 1000 AND x::text::bigint < m.floor_xids[1] \
+             AND pg_visible_in_snapshot(x, m.floor_snapshot))))"
         )
     };
 }
@@ -68,16 +81,21 @@ pub(crate) const FIRST_PAGE: &str =
     page!("(SELECT min(seq + 0) - 1 FROM {schema}.changes WHERE xid >= $1::xid8)");
 pub(crate) const NEXT_PAGE: &str = page!("$3");
 /// Where the columns of a change begin in a page.
-const CHANGE: usize = 7;
+const CHANGE: usize = 8;
 
-pub(crate) const END: &str = "SELECT pg_current_snapshot()::text, coalesce(c.seq, m.floor_seq), \
-    coalesce(c.nonce, m.floor_nonce), coalesce(c.committed_at, m.floor_at) FROM {schema}.metadata AS m \
-    LEFT JOIN LATERAL (SELECT seq, nonce, committed_at FROM {schema}.changes ORDER BY seq DESC LIMIT 1) AS c ON TRUE";
+pub(crate) const END: &str = concat!(
+    "SELECT pg_current_snapshot()::text, ",
+    highest_xid!(),
+    ", coalesce(c.seq, m.floor_seq), \
+     coalesce(c.nonce, m.floor_nonce), coalesce(c.committed_at, m.floor_at) FROM {schema}.metadata AS m \
+     LEFT JOIN LATERAL (SELECT seq, nonce, committed_at FROM {schema}.changes ORDER BY seq DESC LIMIT 1) AS c ON TRUE"
+);
 pub(crate) const OLDEST: &str = "SELECT committed_at FROM {schema}.changes ORDER BY seq LIMIT 1";
 /// Of those who trim at once, one does it.
 ///
-/// What goes is a beginning by number of what can be seen, so the rest of it is only what is not visible yet. Of the
-/// transactions whose changes went, the last thousand are kept, to tell them from those that were open beside them.
+/// What goes is a beginning by number of what can be seen, so the rest of it is only what is not visible yet: it may come
+/// later, below the floor, which never goes back. Of the transactions whose changes went, the last thousand are kept, to tell
+/// them from those that were open beside them.
 pub(crate) const TRIM: &str = "WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtextextended('{schema}', 5)) AS mine), \
     oldest AS MATERIALIZED (SELECT seq, committed_at FROM {schema}.changes ORDER BY seq LIMIT $2), \
     gone AS (DELETE FROM {schema}.changes AS c USING oldest AS o, turn \
@@ -85,9 +103,13 @@ pub(crate) const TRIM: &str = "WITH turn AS MATERIALIZED (SELECT pg_try_advisory
         (SELECT min(kept.seq) FROM oldest AS kept WHERE kept.committed_at >= $1), 9223372036854775807) \
       RETURNING c.seq, c.nonce, c.xid::text::bigint AS xid, c.committed_at), \
     last AS (SELECT seq, nonce, committed_at FROM gone ORDER BY seq DESC LIMIT 1), \
-    floor AS (UPDATE {schema}.metadata AS m SET floor_seq = last.seq, floor_nonce = last.nonce, \
+    floor AS (UPDATE {schema}.metadata AS m SET floor_seq = greatest(m.floor_seq, last.seq), \
+      floor_nonce = CASE WHEN last.seq > m.floor_seq THEN last.nonce ELSE m.floor_nonce END, \
       floor_at = greatest(m.floor_at, last.committed_at), \
-      floor_xid = greatest(m.floor_xid, (SELECT max(xid) FROM gone)), floor_snapshot = pg_current_snapshot(), \
+      floor_xid = greatest(m.floor_xid, (SELECT max(xid) FROM gone)), \
+      floor_snapshot = CASE WHEN (pg_snapshot_xmax(m.floor_snapshot), pg_snapshot_xmin(m.floor_snapshot)) \
+        > (pg_snapshot_xmax(pg_current_snapshot()), pg_snapshot_xmin(pg_current_snapshot())) \
+        THEN m.floor_snapshot ELSE pg_current_snapshot() END, \
       floor_xids = ARRAY(SELECT x FROM (SELECT DISTINCT x FROM \
         (SELECT unnest(m.floor_xids) UNION ALL SELECT xid FROM gone) AS every(x) ORDER BY x DESC LIMIT 1000) AS latest ORDER BY x) \
       FROM last RETURNING 1) \
@@ -247,12 +269,12 @@ struct Head {
 impl Head {
     fn read(row: &Row) -> Result<Self> {
         Ok(Self {
-            now: Snapshot::parse(value(row, 0)?).ok_or_else(damaged)?,
+            now: snapshot(row, 4)?,
             floor: Anchor { sequence: value(row, 1)?, nonce: value(row, 2)? },
             floor_xid: row::unsigned(value(row, 3)?)?,
-            seen_trimmed: value(row, 4)?,
-            window_trimmed: value(row, 5)?,
-            anchor_nonce: value(row, 6)?,
+            seen_trimmed: value(row, 5)?,
+            window_trimmed: value(row, 6)?,
+            anchor_nonce: value(row, 7)?,
         })
     }
 
@@ -303,9 +325,15 @@ async fn expired(session: &mut Session, texts: &Texts, reason: ExpiredReason) ->
 pub(crate) async fn end(session: &mut Session, texts: &Texts) -> Result<(Position, Timestamp)> {
     let rows = session.query(&texts.end, &[]).await?;
     let row = rows.first().ok_or_else(damaged)?;
-    let now = Snapshot::parse(value(row, 0)?).ok_or_else(damaged)?;
-    let anchor = Anchor { sequence: value(row, 1)?, nonce: value(row, 2)? };
-    Ok((LogPlace::boundary(now, anchor).encode(), timestamp(row, 3)?))
+    let now = snapshot(row, 1)?;
+    let anchor = Anchor { sequence: value(row, 2)?, nonce: value(row, 3)? };
+    Ok((LogPlace::boundary(now, anchor).encode(), timestamp(row, 4)?))
+}
+
+/// The snapshot a row begins with, up to the transaction in column `highest`.
+fn snapshot(row: &Row, highest: usize) -> Result<Snapshot> {
+    let snapshot = Snapshot::parse(value(row, 0)?).ok_or_else(damaged)?;
+    Ok(snapshot.up_to(row::unsigned(value(row, highest)?)?))
 }
 
 /// Removes at most `limit` changes committed before `before`; the new floor is part of the same statement.

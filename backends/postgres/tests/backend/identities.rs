@@ -260,8 +260,25 @@ async fn a_lost_mark_is_seen_with_the_next_answer_and_at_the_next_open() {
     let read = revocations.get(&token, &context(Operation::Read)).await.expect("get");
     assert_eq!(read.canary, None);
     let provider = crate::common::provider(&fixture.place.block(&json!({})));
-    let error = provider.open(&fixture.place.context(&fixture.clock)).await.expect_err("opened");
+    let open = fixture.place.context(&fixture.clock);
+    let again = provider.open(&open).await.expect("open");
+    let error = again.revocations().expect_err("opened");
     assert_eq!(error.kind(), ErrorKind::StateLost);
+    // Documents and accounts do not depend on it.
+    let users = again.users().expect("users");
+    users.write(insert(record("u1", "ada")), &context(Operation::Write)).await.expect("write");
+    fixture.insert("case/a", json!({})).await;
+    let documents = again.documents().expect("documents");
+    documents.health().await.expect("health");
+    let path = crate::common::parse("case/a");
+    let found = documents.get(&path, &context(Operation::Read)).await.expect("get");
+    assert!(found.is_some());
+    again.close().await.expect("close");
+    raw.batch_execute(error.fact("statement").expect("statement")).await.expect("remedy");
+    let anew = provider.open(&open).await.expect("open");
+    let mark = anew.revocations().expect("revocations").canary();
+    assert_ne!(mark, revocations.canary());
+    anew.close().await.expect("close");
     let many: Vec<_> = ["a", "t", "a"].map(|text| TokenId::parse(text).expect("token")).into();
     revocations.join(request("a"), &context(Operation::Write)).await.expect("join");
     let read = Arc::clone(&revocations).get_many(&many, &context(Operation::Read)).await;

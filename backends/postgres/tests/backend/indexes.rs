@@ -56,6 +56,53 @@ async fn an_invalid_left_over_is_not_ready_and_is_built_anew() {
 }
 
 #[tokio::test]
+async fn what_a_drop_left_behind_is_built_anew_also_when_it_is_not_declared_any_more() {
+    let fixture = Fixture::open().await;
+    let index = index(PATTERN, &["room", "-ts"]);
+    fixture.documents.create_index(&index).await.expect("create");
+    let raw = fixture.raw().await;
+    let spoil = "UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = $1::text::regclass::oid";
+    raw.execute(spoil, &[&index.name()]).await.expect("spoil");
+    raw.batch_execute("DELETE FROM indexes").await.expect("forget");
+    fixture.documents.create_index(&index).await.expect("create");
+    assert!(fixture.documents.list_indexes().await.expect("list")[0].ready);
+    let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = $1::text::regclass::oid";
+    assert!(raw.query_one(valid, &[&index.name()]).await.expect("valid").get::<_, bool>(0));
+}
+
+/// Waiting for an open transaction, a drop is stopped: what is left is declared, not ready, and can be dropped.
+#[tokio::test]
+async fn a_drop_that_is_stopped_half_way_can_be_done_again() {
+    let fixture = Fixture::open().await;
+    let index = index(PATTERN, &["room", "-ts"]);
+    fixture.documents.create_index(&index).await.expect("create");
+    let (holder, raw) = (fixture.raw().await, fixture.raw().await);
+    holder.batch_execute("BEGIN; SELECT count(*) FROM documents").await.expect("begin");
+    let (documents, name) = (fixture.documents.clone(), index.name().to_owned());
+    let dropping = tokio::spawn(async move { documents.drop_index(&name).await });
+    let stop = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() \
+         AND state = 'active' AND query LIKE 'DROP INDEX CONCURRENTLY%{}%{}%'",
+        fixture.place.schema(),
+        index.name()
+    );
+    let started = std::time::Instant::now();
+    while raw.query(&stop, &[]).await.expect("stop").is_empty() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "no drop to be seen");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    dropping.await.expect("task").expect_err("dropped");
+    holder.batch_execute("COMMIT").await.expect("commit");
+    assert_eq!(fixture.documents.list_indexes().await.expect("list").len(), 1);
+    assert!(fixture.documents.drop_index(index.name()).await.expect("drop"));
+    assert!(fixture.documents.list_indexes().await.expect("list").is_empty());
+    let left = "SELECT count(*) FROM pg_class WHERE relname = $1";
+    let left = raw.query_one(left, &[&index.name()]).await.expect("left");
+    assert_eq!(left.get::<_, i64>(0), 0);
+    fixture.documents.create_index(&index).await.expect("create");
+}
+
+#[tokio::test]
 async fn more_indexes_than_a_store_may_have_are_refused() {
     let fixture = Fixture::open().await;
     let raw = fixture.raw().await;

@@ -41,6 +41,52 @@ fn settings_that_cannot_work_are_refused_by_key() {
     );
 }
 
+/// Who shares a connection shares its rights.
+#[test]
+fn blocks_share_connections_only_if_they_name_the_same_password_and_addresses() {
+    let key = |dsn: &str| provider(&json!({"dsn": dsn})).connection_key();
+    let one = key("postgres://app:hunter2@127.0.0.1/app");
+    assert_eq!(one, key("host=127.0.0.1 port=5432 user=app password=hunter2 dbname=app"));
+    assert!(!one.contains("hunter2"));
+    let address =
+        |number: u8| format!("host=localhost hostaddr=127.0.0.{number} user=app dbname=app");
+    let others = [
+        key("postgres://app:hunter3@127.0.0.1/app"),
+        key("postgres://app@127.0.0.1/app"),
+        key("postgres://other:hunter2@127.0.0.1/app"),
+        key(&address(1)),
+        key(&address(2)),
+    ];
+    for (number, other) in others.iter().enumerate() {
+        assert_ne!(&one, other);
+        assert!(!others[..number].contains(other), "{other}");
+    }
+    assert_eq!(key(&address(1)), key(&address(1)));
+}
+
+/// On a server that asks for it: a block with a wrong password gets nothing from one with the right one.
+#[tokio::test]
+async fn a_block_with_a_wrong_password_is_refused_beside_one_with_the_right_one() {
+    let server = crate::server::Server::start(&[]);
+    let raw = connect(&server.dsn()).await;
+    raw.batch_execute("CREATE ROLE app LOGIN SUPERUSER PASSWORD 'right'").await.expect("role");
+    let rule = "host all app all scram-sha-256\nhost all admin all trust\n";
+    std::fs::write(server.data().join("pg_hba.conf"), rule).expect("rule");
+    raw.batch_execute("SELECT pg_reload_conf()").await.expect("reload");
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let block = |password: &str| {
+        let dsn = format!("postgres://app:{password}@127.0.0.1:{}/postgres", server.port);
+        provider(&json!({"dsn": dsn}))
+    };
+    let open = syntrix_storage_core::backend::OpenContext::new("unused");
+    let (right, wrong) = (block("right"), block("wrong"));
+    let backend = right.open(&open).await.expect("open");
+    assert_ne!(right.connection_key(), wrong.connection_key());
+    let error = wrong.open(&open).await.expect_err("opened");
+    assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
+    backend.close().await.expect("close");
+}
+
 #[test]
 fn a_missing_certificate_file_is_named_by_what_it_is() {
     let settings =

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use syntrix_storage_core::backend::Feed;
-use syntrix_storage_core::{Direction, Operation, Query, QueryPlan};
+use syntrix_storage_core::{Direction, ErrorKind, Operation, Query, QueryPlan};
 
-use crate::common::{Fixture, context};
+use crate::common::{Fixture, context, provider};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_without_a_session_of_its_own() {
@@ -43,4 +43,48 @@ async fn everything_works_without_a_session_of_its_own() {
             .expect("wait");
         page = fixture.feed(Feed::After(place.clone())).await;
     }
+}
+
+/// A field name may be any text, and where a backslash were no character of its own, one could end the literal it is in.
+#[tokio::test(flavor = "multi_thread")]
+async fn strings_of_the_old_kind_are_refused_and_a_backslash_in_a_name_is_a_character() {
+    let fixture = Fixture::open().await;
+    let raw = fixture.raw().await;
+    let role = format!("old_{}", fixture.place.namespace);
+    let create = format!(
+        "CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'pw'; ALTER ROLE {role} SET standard_conforming_strings = off"
+    );
+    raw.batch_execute(&create).await.expect("role");
+    let of_role = |dsn: &str| {
+        let host = dsn.split('@').next_back().expect("host").to_owned();
+        format!("postgres://{role}:pw@{host}")
+    };
+    let mut block = fixture.place.block(&json!({"pooler": "transaction"}));
+    block["dsn"] = json!(of_role(&fixture.place.dsn));
+    let context_of = fixture.place.context(&fixture.clock);
+    let error = provider(&block).open(&context_of).await.expect_err("opened");
+    assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+    assert!(error.to_string().contains("standard_conforming_strings"), "{error}");
+    // A session of our own has it set.
+    block["pooler"] = json!("none");
+    let own = provider(&block).open(&context_of).await.expect("open");
+    let key = "\\'::text)) IS NULL --";
+    fixture.insert("case/a", json!({key: 1})).await;
+    fixture.insert("case/b", json!({"k": 1})).await;
+    let query = Query::new("case").and_then(|query| {
+        query.filter(&format!("`{key}`"), syntrix_storage_core::Operator::Equal, json!(1))
+    });
+    let plan = QueryPlan::check(query.expect("query")).expect("plan");
+    let found = own.documents().expect("documents");
+    let found = found.query(&plan, &context(Operation::Query)).await.expect("query");
+    assert_eq!(found.iter().map(|document| document.id()).collect::<Vec<_>>(), ["a"]);
+    own.close().await.expect("close");
+    // The statement itself means the same to a session that reads strings the old way.
+    let sql = format!(
+        "SELECT data->E'{}'::text FROM documents WHERE id IS NOT NULL",
+        key.replace('\\', "\\\\").replace('\'', "''")
+    );
+    raw.batch_execute("SET standard_conforming_strings = off").await.expect("set");
+    assert_eq!(raw.query(&sql, &[]).await.expect("query").len(), 2);
+    raw.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.expect("drop");
 }

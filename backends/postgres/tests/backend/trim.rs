@@ -90,3 +90,34 @@ async fn a_place_that_missed_a_slow_transaction_expires_when_that_is_trimmed() {
     assert_eq!(error.expired_reason(), Some(ExpiredReason::Trimmed));
     assert!(fixture.feed(Feed::After(good)).await.changes.is_empty());
 }
+
+/// What becomes visible behind the floor is trimmed later than what is above it.
+#[tokio::test]
+async fn the_floor_does_not_go_back_when_a_slow_transaction_is_trimmed_last() {
+    let fixture = Fixture::open().await;
+    let raw = fixture.raw().await;
+    let insert = "INSERT INTO changes (event,id,fullpath,created_at,updated_at,version,deleted,data,committed_at) \
+        VALUES (1,'\\x00112233445566778899aabbccddeeff','case/slow',1,1,1,false,'{}',1)";
+    raw.batch_execute("BEGIN").await.expect("begin");
+    raw.batch_execute(insert).await.expect("insert");
+    fixture.insert("case/first", json!({})).await;
+    fixture.insert("case/second", json!({})).await;
+    let missed = fixture.end().await;
+    assert_eq!(fixture.documents.trim_feed(at(START + 1), 100).await.expect("trim"), 2);
+    let floor = "SELECT floor_seq, floor_nonce FROM metadata";
+    let other = fixture.raw().await;
+    let high = other.query_one(floor, &[]).await.expect("floor");
+    let high: (i64, i64) = (high.get(0), high.get(1));
+    raw.batch_execute("COMMIT").await.expect("commit");
+    let good = fixture.end().await;
+    assert_eq!(fixture.documents.trim_feed(at(START + 1), 100).await.expect("trim"), 1);
+    let now = other.query_one(floor, &[]).await.expect("floor");
+    assert_eq!((now.get::<_, i64>(0), now.get::<_, i64>(1)), high);
+    // The place at the floor by number lacks the slow one; the one behind it lacks nothing.
+    let error = fixture.documents.feed(&Feed::After(missed), None, 10).await.expect_err("read");
+    assert_eq!(error.expired_reason(), Some(ExpiredReason::Trimmed));
+    assert!(fixture.feed(Feed::After(good)).await.changes.is_empty());
+    let end = fixture.end().await;
+    fixture.insert("case/later", json!({})).await;
+    assert_eq!(fixture.feed(Feed::After(end)).await.changes.len(), 1);
+}
