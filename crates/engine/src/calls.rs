@@ -1,8 +1,10 @@
 //! What every call of every store goes through: meter, closed state, deadline, and the operation's name on its error.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures_util::future::poll_immediate;
 use syntrix_storage_core::{Error, ErrorKind, HealthReport, Result, Retry};
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
@@ -62,23 +64,41 @@ impl Calls {
         if counts_against_budget(operation) {
             tokio::task::consume_budget().await;
         }
-        let limited = async {
-            match timeout {
-                None => work.await,
-                // What is done at once would be answered on some backends and not on others.
-                Some(limit) if limit.is_zero() => Err(no_time(operation)),
-                // Boxed: the future of every call would be twice the size for the sake of those with a deadline.
-                Some(limit) => Box::pin(tokio::time::timeout(limit, work))
-                    .await
-                    .unwrap_or_else(|_| Err(timed_out(operation, limit))),
+        let result = match timeout {
+            None => self.until_cut_off(operation, work).await,
+            // What is done at once would be answered on some backends and not on others.
+            Some(limit) if limit.is_zero() => Err(no_time(operation)),
+            // Boxed: the future of every call would be twice the size for the sake of those with a deadline.
+            Some(limit) => {
+                Box::pin(self.until_cut_off(operation, async {
+                    let result = tokio::time::timeout(limit, work).await;
+                    result.unwrap_or_else(|_| Err(timed_out(operation, limit)))
+                }))
+                .await
             }
         };
-        let result = tokio::select! {
-            biased;
-            result = limited => result,
-            () = self.gate.expelled() => Err(cut_off(operation)),
-        };
         result.map_err(|error| error.in_operation(operation))
+    }
+
+    /// The answer of `work`, unless `close` waits for it no longer.
+    async fn until_cut_off<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut work = pin!(work);
+        // What is at hand is answered at the first look; only what has to wait pays for being watched.
+        if let Some(result) = poll_immediate(work.as_mut()).await {
+            return result;
+        }
+        let watched = async {
+            tokio::select! {
+                biased;
+                result = work => result,
+                () = self.gate.expelled() => Err(cut_off(operation)),
+            }
+        };
+        Box::pin(watched).await
     }
 
     /// Times a probe. A backend that does not answer is what the report is for, so only a closed store is an error.
