@@ -71,13 +71,11 @@ impl BackendProvider for MemoryProvider {
 
     /// There is nothing to do: the data went when the namespace was closed.
     async fn remove_namespace(&self, context: &OpenContext) -> Result<()> {
-        match &context.namespace {
-            Some(namespace) if self.is_open(namespace) => {
-                Err(misuse("the namespace is still open; close its stores first")
-                    .with_fact("namespace", namespace))
-            }
-            Some(_) => Ok(()),
-            None => Err(misuse("only a namespace can be removed, not the configured data")),
+        let namespace = context.removable_namespace()?;
+        match self.is_open(namespace) {
+            true => Err(misuse("the namespace is still open; close its stores first")
+                .with_fact("namespace", namespace)),
+            false => Ok(()),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! An open database: its connections, its collections, and how they are opened and let go.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use mongodb::bson::RawDocumentBuf;
 use mongodb::{Client, Collection, Database};
-use syntrix_storage_core::backend::OpenContext;
+use syntrix_storage_core::backend::{LeaseCount, Leased, OpenContext};
 use syntrix_storage_core::{
-    Clock, CollectionPattern, Error, ErrorKind, PatternSegment, Result, Retention, TokenSeal,
+    Clock, CollectionPattern, PatternSegment, Result, Retention, TokenSeal,
 };
 
 use crate::connect::Connections;
@@ -73,7 +73,7 @@ pub(crate) struct Store {
     pub(crate) retention: Retention,
     pub(crate) operation_timeout: Duration,
     /// Stores that were handed out and not closed.
-    leases: AtomicUsize,
+    leases: LeaseCount,
 }
 
 impl Store {
@@ -188,7 +188,7 @@ impl Parts {
             clock,
             retention: settings.retention()?,
             operation_timeout: settings.operation_timeout.0,
-            leases: AtomicUsize::new(0),
+            leases: LeaseCount::default(),
         })
     }
 }
@@ -244,59 +244,23 @@ fn router(
     }
 }
 
-/// One store's hold on the database. The connections close with the last of them: closing one store leaves the others open.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    store: Arc<Store>,
-    released: AtomicBool,
-}
+/// One store's hold.
+pub(crate) type Lease = syntrix_storage_core::backend::Lease<Store>;
 
-impl Lease {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        store.leases.fetch_add(1, Ordering::SeqCst);
-        Self { store, released: AtomicBool::new(false) }
+#[async_trait]
+impl Leased for Store {
+    fn leases(&self) -> &LeaseCount {
+        &self.leases
     }
 
-    /// The database, for the length of one call.
-    pub(crate) fn store(&self) -> Result<&Arc<Store>> {
-        if self.released.load(Ordering::SeqCst) { Err(closed()) } else { Ok(&self.store) }
-    }
-
-    /// What is known of the database without using it.
-    pub(crate) fn known(&self) -> &Store {
-        &self.store
-    }
-
-    /// Lets go; the last one closes the connections. Once dropped half way, the next call goes on with it.
-    pub(crate) async fn release(&self) -> Result<()> {
-        self.count_out();
-        if self.store.leases.load(Ordering::SeqCst) == 0 {
-            self.store.close().await?;
-        }
-        Ok(())
-    }
-
-    /// Once, however often it is called.
-    fn count_out(&self) {
-        if !self.released.swap(true, Ordering::SeqCst) {
-            self.store.leases.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-}
-
-/// A store that was dropped without close keeps nobody from closing the connections.
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.count_out();
+    async fn close(&self) -> Result<()> {
+        Store::close(self).await
     }
 }
 
 /// Removes a closed namespace's database.
 pub(crate) async fn remove_namespace(settings: &Settings, context: &OpenContext) -> Result<()> {
-    if context.namespace.is_none() {
-        return Err(Error::new(ErrorKind::InvalidArgument, "remove_namespace")
-            .with_message("only a namespace can be removed, not the configured data"));
-    }
+    context.removable_namespace()?;
     let connections = Connections::open(settings).await?;
     let client = connections.client().ok_or_else(closed)?;
     let dropped = client.database(&database_name(settings, context)).drop().await;

@@ -1,14 +1,13 @@
 //! An open schema: its connections, and how they are opened and let go.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use syntrix_storage_core::backend::{Canary, OpenContext};
-use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention, TokenSeal};
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{Canary, LeaseCount, Leased, OpenContext};
+use syntrix_storage_core::{Clock, Result, Retention, TokenSeal};
 
 use crate::connect::{Connector, Target};
-use crate::error::closed;
 use crate::pool::Pool;
 use crate::readers::Readers;
 use crate::settings::Settings;
@@ -84,7 +83,7 @@ pub(crate) struct Store {
     pub(crate) retention: Retention,
     has_sessions: bool,
     /// Stores that were handed out and not closed.
-    leases: AtomicUsize,
+    leases: LeaseCount,
 }
 
 impl Store {
@@ -132,7 +131,7 @@ impl Store {
             canary: identity.canary,
             server_version: identity.server_version,
             retention: settings.retention()?,
-            leases: AtomicUsize::new(0),
+            leases: LeaseCount::default(),
         })
     }
 
@@ -180,10 +179,7 @@ pub(crate) async fn remove_namespace(
     settings: &Settings,
     context: &OpenContext,
 ) -> Result<()> {
-    if context.namespace.is_none() {
-        return Err(Error::new(ErrorKind::InvalidArgument, "remove_namespace")
-            .with_message("only a namespace can be removed, not the configured data"));
-    }
+    context.removable_namespace()?;
     let pool = Pool::new(&Connector::new(target, settings)?, settings)?;
     let drop =
         format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&schema_name(settings, context)));
@@ -192,49 +188,16 @@ pub(crate) async fn remove_namespace(
     dropped.map_err(|error| error.in_operation("remove_namespace"))
 }
 
-/// One store's hold on the connections. They close with the last of them: closing one store leaves the others open.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    store: Arc<Store>,
-    released: AtomicBool,
-}
+/// One store's hold.
+pub(crate) type Lease = syntrix_storage_core::backend::Lease<Store>;
 
-impl Lease {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        store.leases.fetch_add(1, Ordering::SeqCst);
-        Self { store, released: AtomicBool::new(false) }
+#[async_trait]
+impl Leased for Store {
+    fn leases(&self) -> &LeaseCount {
+        &self.leases
     }
 
-    /// The store, for the length of one call.
-    pub(crate) fn store(&self) -> Result<&Arc<Store>> {
-        if self.released.load(Ordering::SeqCst) { Err(closed()) } else { Ok(&self.store) }
-    }
-
-    /// What is known of the store without using it.
-    pub(crate) fn known(&self) -> &Store {
-        &self.store
-    }
-
-    /// Lets go; the last one closes the connections. Once dropped half way, the next call goes on with it.
-    pub(crate) async fn release(&self) -> Result<()> {
-        self.count_out();
-        if self.store.leases.load(Ordering::SeqCst) == 0 {
-            self.store.close().await?;
-        }
-        Ok(())
-    }
-
-    /// Once, however often it is called.
-    fn count_out(&self) {
-        if !self.released.swap(true, Ordering::SeqCst) {
-            self.store.leases.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-}
-
-/// A store that was dropped without close keeps nobody from closing the connections.
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.count_out();
+    async fn close(&self) -> Result<()> {
+        Store::close(self).await
     }
 }

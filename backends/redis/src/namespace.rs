@@ -9,7 +9,6 @@ use crate::connect::Link;
 use crate::keys::Keys;
 use crate::route::{Request, Route};
 use crate::settings::Settings;
-use crate::store::no_namespace;
 
 /// Keys looked at in one step.
 const STEP: usize = 1000;
@@ -20,7 +19,7 @@ pub(crate) async fn remove(
     target: &Target,
     context: &OpenContext,
 ) -> Result<()> {
-    let namespace = context.namespace.as_deref().ok_or_else(no_namespace)?;
+    let namespace = context.removable_namespace()?;
     let link = Link::new(Route::new(settings, target, &context.data_dir)?, settings);
     let pattern = Keys::new(&settings.prefix, Some(namespace)).pattern();
     let mut removed = Ok(());

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use syntrix_storage_core::Result;
 use syntrix_storage_core::backend::{Canary, OpenContext};
-use syntrix_storage_core::{Error, ErrorKind, Result};
 
 use crate::address::{Node, Target};
 use crate::connect::Link;
@@ -104,10 +104,4 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.release();
     }
-}
-
-/// The error for removing what is no namespace.
-pub(crate) fn no_namespace() -> Error {
-    Error::new(ErrorKind::InvalidArgument, "remove_namespace")
-        .with_message("only a namespace can be removed, not the configured data")
 }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use syntrix_storage_core::backend::{Canary, OpenContext};
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{Canary, LeaseCount, Leased, OpenContext};
 use syntrix_storage_core::{Clock, Error, Result, Retention, TokenSeal};
 
-use crate::error::{closed, from_sqlite, lost};
+use crate::error::{from_sqlite, lost};
 use crate::readers::Readers;
 use crate::settings::{Settings, Synchronous};
 use crate::wake::Wake;
@@ -25,7 +25,7 @@ pub(crate) struct Store {
     pub(crate) canary: Canary,
     pub(crate) clock: Arc<dyn Clock>,
     /// Stores that were handed out and not closed.
-    leases: AtomicUsize,
+    leases: LeaseCount,
     pub(crate) retention: Retention,
     pub(crate) synchronous: Synchronous,
 }
@@ -56,7 +56,7 @@ impl Store {
             seal,
             canary,
             clock: Arc::clone(&context.clock),
-            leases: AtomicUsize::new(0),
+            leases: LeaseCount::default(),
             retention: settings.retention()?,
             synchronous: settings.synchronous,
             file,
@@ -75,62 +75,23 @@ impl Store {
     }
 }
 
-/// One store's hold on the file. The file closes with the last of them: closing one store leaves the others open.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    store: Arc<Store>,
-    released: AtomicBool,
-}
+/// One store's hold.
+pub(crate) type Lease = syntrix_storage_core::backend::Lease<Store>;
 
-impl Lease {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        store.leases.fetch_add(1, Ordering::SeqCst);
-        Self { store, released: AtomicBool::new(false) }
+#[async_trait]
+impl Leased for Store {
+    fn leases(&self) -> &LeaseCount {
+        &self.leases
     }
 
-    /// The file, for the length of one call.
-    pub(crate) fn store(&self) -> Result<&Arc<Store>> {
-        if self.released.load(Ordering::SeqCst) { Err(closed()) } else { Ok(&self.store) }
-    }
-
-    /// What is known of the file without using it.
-    pub(crate) fn known(&self) -> &Store {
-        &self.store
-    }
-
-    /// Lets go; the last one closes the file. Once dropped half way, the next call goes on with it.
-    pub(crate) async fn release(&self) -> Result<()> {
-        self.count_out();
-        if self.store.leases.load(Ordering::SeqCst) == 0 {
-            self.store.close().await?;
-        }
-        Ok(())
-    }
-
-    /// Once, however often it is called.
-    fn count_out(&self) {
-        if !self.released.swap(true, Ordering::SeqCst) {
-            self.store.leases.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-}
-
-/// A store that was dropped without close keeps nobody from closing the file.
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.count_out();
+    async fn close(&self) -> Result<()> {
+        Store::close(self).await
     }
 }
 
 /// Removes a closed namespace's file and what SQLite keeps beside it. Blocks.
 pub(crate) fn remove_namespace(settings: &Settings, context: &OpenContext) -> Result<()> {
-    if context.namespace.is_none() {
-        return Err(Error::new(
-            syntrix_storage_core::ErrorKind::InvalidArgument,
-            "remove_namespace",
-        )
-        .with_message("only a namespace can be removed, not the configured data"));
-    }
+    context.removable_namespace()?;
     let file = connect::file_path(&settings.path, context);
     for path in connect::file_and_companions(&file) {
         match std::fs::remove_file(path) {

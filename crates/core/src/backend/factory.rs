@@ -161,6 +161,28 @@ impl OpenContext {
         self
     }
 
+    /// The namespace to remove.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] if there is none: the configured data is never removed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::backend::OpenContext;
+    ///
+    /// assert!(OpenContext::new("data").removable_namespace().is_err());
+    /// assert_eq!(OpenContext::new("data").with_namespace("test_1")?.removable_namespace()?, "test_1");
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
+    pub fn removable_namespace(&self) -> Result<&str> {
+        self.namespace.as_deref().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, "remove_namespace")
+                .with_message("only a namespace can be removed, not the configured data")
+        })
+    }
+
     /// Sets the namespace.
     ///
     /// # Errors
