@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendProvider, Canary, DocumentBackend, OpenContext, RevocationBackend, UserBackend,
+    Backend, BackendProvider, Canary, DocumentBackend, Ledger, OpenContext, RevocationBackend,
+    StoreId, UserBackend,
 };
 use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention};
 
 use crate::documents::MemoryDocuments;
+use crate::ledger::{LedgerTable, MemoryLedger};
 use crate::revocations::{MemoryRevocations, RevocationTable};
 use crate::table::Table;
 use crate::users::{MemoryUsers, UserTable};
@@ -103,6 +105,10 @@ impl Backend for MemoryBackend {
         Ok(Arc::new(MemoryRevocations::new(self.data.get()?, Arc::clone(&self.clock))))
     }
 
+    fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+        Ok(Arc::new(MemoryLedger::new(self.data.get()?)))
+    }
+
     async fn close(&self) -> Result<()> {
         self.data.release();
         Ok(())
@@ -115,13 +121,19 @@ pub(crate) struct Data {
     pub(crate) documents: Table,
     pub(crate) users: Mutex<UserTable>,
     pub(crate) revocations: RevocationTable,
+    pub(crate) ledger: LedgerTable,
 }
 
 impl Data {
     fn new(namespace: Option<&str>) -> Result<Self> {
-        let documents = Table::new(token_seal(namespace, random_epoch()?));
-        let revocations = RevocationTable::new(random_canary()?);
-        Ok(Self { documents, users: Mutex::default(), revocations })
+        let epoch = random_epoch()?;
+        Ok(Self {
+            documents: Table::new(token_seal(namespace, epoch)),
+            users: Mutex::default(),
+            revocations: RevocationTable::new(random_canary()?),
+            // Data in memory are never the same again, so their life's number is their identity.
+            ledger: LedgerTable::new(StoreId(epoch.to_be_bytes())),
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod connect;
 mod documents;
+mod ledger;
 mod revocations;
 mod settings;
 mod table;

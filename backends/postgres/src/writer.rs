@@ -215,9 +215,11 @@ enum Outcome {
 impl Outcome {
     fn of(answer: &Result<Applied>) -> Self {
         match answer {
-            Ok(Applied::Yes(document) | Applied::No(Some(document))) => {
-                Self::There(document.clone())
-            }
+            Ok(
+                Applied::Yes(document)
+                | Applied::ShadowPending(document)
+                | Applied::No(Some(document)),
+            ) => Self::There(document.clone()),
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 Self::Unavailable(repeated(error))
             }

@@ -368,12 +368,22 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
 pub struct WriteResult {
     /// The document as this write stored it; after a delete the tombstone.
     pub document: Document,
+    /// Under `mirror: wait`, whether the shadow does not have the write yet; its change feed brings it. Nothing is lost, and
+    /// the write must not be repeated.
+    pub shadow_pending: bool,
 }
 
 impl WriteResult {
     /// The result of a write that stored `document`.
     pub fn new(document: Document) -> Self {
-        Self { document }
+        Self { document, shadow_pending: false }
+    }
+
+    /// The same result, told that the shadow does not have the write yet.
+    #[must_use]
+    pub fn with_shadow_pending(mut self) -> Self {
+        self.shadow_pending = true;
+        self
     }
 
     /// The version this write made.

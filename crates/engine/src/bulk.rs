@@ -138,9 +138,9 @@ impl DocumentEngine {
         outcome: Option<Result<Applied>>,
         context: &CallContext,
     ) -> Result<WriteResult> {
-        match outcome.unwrap_or_else(|| Err(write::outcome_missing()))? {
-            Applied::Yes(document) => Ok(WriteResult::new(document)),
-            Applied::No(_) => match &item.task {
+        match outcome.unwrap_or_else(|| Err(write::outcome_missing()))?.written() {
+            Ok(result) => Ok(result),
+            Err(_) => match &item.task {
                 Task::Insert(body) => self.insert(&item.path, body, context).await,
                 Task::Modify { intent, preconditions } => {
                     self.modify(&item.path, intent, preconditions, context).await

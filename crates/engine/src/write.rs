@@ -56,13 +56,13 @@ impl DocumentEngine {
     ) -> Result<WriteResult> {
         let mut write = self.insertion(path, body);
         for attempt in 0..ATTEMPTS_MAX {
-            match self.write_one(write, context).await? {
-                Applied::Yes(document) => return Ok(WriteResult::new(document)),
-                Applied::No(Some(current)) if !current.is_deleted() => {
+            match self.write_one(write, context).await?.written() {
+                Ok(result) => return Ok(result),
+                Err(Some(current)) if !current.is_deleted() => {
                     return Err(already_exists(path, &current));
                 }
-                Applied::No(Some(tombstone)) => write = self.revival(&tombstone, body),
-                Applied::No(None) => write = self.insertion(path, body),
+                Err(Some(tombstone)) => write = self.revival(&tombstone, body),
+                Err(None) => write = self.insertion(path, body),
             }
             pause(attempt).await;
         }
@@ -94,8 +94,8 @@ impl DocumentEngine {
         for attempt in 0..ATTEMPTS_MAX {
             let current = self.read_for_write(path, context).await?;
             let write = self.replacement(&current, intent, preconditions)?;
-            if let Applied::Yes(document) = self.write_one(write, context).await? {
-                return Ok(WriteResult::new(document));
+            if let Ok(result) = self.write_one(write, context).await?.written() {
+                return Ok(result);
             }
             pause(attempt).await;
         }
@@ -145,9 +145,9 @@ impl DocumentEngine {
 }
 
 pub(crate) fn fast_result(path: &DocumentPath, applied: Applied) -> Result<WriteResult> {
-    match applied {
-        Applied::Yes(document) => Ok(WriteResult::new(document)),
-        Applied::No(current) => match live(current) {
+    match applied.written() {
+        Ok(result) => Ok(result),
+        Err(current) => match live(current) {
             Some(current) => Err(precondition_failed(&current)),
             None => Err(not_found(path)),
         },

@@ -74,15 +74,15 @@ pub async fn apply(store: &dyn DocumentBackend, write: Write) -> Applied {
 pub async fn applied(store: &dyn DocumentBackend, write: Write) -> Document {
     match apply(store, write).await {
         Applied::Yes(document) => document,
-        Applied::No(current) => panic!("not applied, there is {current:?}"),
+        other => panic!("not applied: {other:?}"),
     }
 }
 
 /// What was there when a write was not applied.
 pub async fn refused(store: &dyn DocumentBackend, write: Write) -> Option<Document> {
     match apply(store, write).await {
-        Applied::Yes(document) => panic!("applied and left {document:?}"),
         Applied::No(current) => current,
+        other => panic!("applied: {other:?}"),
     }
 }
 

@@ -169,7 +169,7 @@ pub fn brief(change: &Change) -> String {
 pub fn applied(outcome: Result<Applied>) -> Document {
     match outcome.expect("write") {
         Applied::Yes(document) => document,
-        Applied::No(current) => panic!("not applied over {current:?}"),
+        other => panic!("not applied: {other:?}"),
     }
 }
 

@@ -57,7 +57,7 @@ async fn touch(fixture: &Fixture, path: &str, random: &mut fastrand::Rng) {
         let write = Write::Replace { expected: current.version(), document: next };
         match fixture.write(write).await.expect("write") {
             Applied::Yes(_) => return,
-            Applied::No(_) => tokio::time::sleep(Duration::from_millis(random.u64(1..8))).await,
+            _ => tokio::time::sleep(Duration::from_millis(random.u64(1..8))).await,
         }
     }
 }

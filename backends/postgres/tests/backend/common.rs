@@ -223,14 +223,14 @@ pub fn replace_live(path: &str, data: Option<Value>) -> Write {
 pub fn applied(outcome: Result<Applied>) -> Document {
     match outcome.expect("write") {
         Applied::Yes(document) => document,
-        Applied::No(there) => panic!("not applied, there is {there:?}"),
+        other => panic!("not applied: {other:?}"),
     }
 }
 
 pub fn refused(outcome: Result<Applied>) -> Option<Document> {
     match outcome.expect("write") {
-        Applied::Yes(document) => panic!("applied {document:?}"),
         Applied::No(there) => there.map(canonical),
+        other => panic!("applied: {other:?}"),
     }
 }
 

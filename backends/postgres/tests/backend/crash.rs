@@ -28,7 +28,7 @@ async fn a_killed_server_loses_no_acknowledged_write_and_its_log_equals_the_writ
                 number += 1;
                 match fixture.write(Write::Insert(document(&path, json!({})))).await {
                     Ok(Applied::Yes(_)) => acknowledged.push(path),
-                    Ok(Applied::No(there)) => panic!("{path} was written before: {there:?}"),
+                    Ok(other) => panic!("{path} was written before: {other:?}"),
                     Err(error) => {
                         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
                         if error.retry() != Retry::Safe {

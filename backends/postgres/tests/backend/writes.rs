@@ -83,7 +83,7 @@ async fn writes_that_come_together_have_their_own_outcomes() {
     for (number, answer) in answers.into_iter().enumerate() {
         let there = match answer.expect("write") {
             Applied::Yes(document) | Applied::No(Some(document)) => document,
-            Applied::No(None) => panic!("nothing is there"),
+            other => panic!("nothing is there: {other:?}"),
         };
         let by = stored[number % 8].expect("one of them was first");
         assert_eq!(there.value().expect("value"), json!({"by": by}));

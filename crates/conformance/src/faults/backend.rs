@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, RevocationBackend,
-    StoreSet, UserBackend,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
 
@@ -89,6 +89,10 @@ impl Backend for FaultyBackend {
 
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
         Ok(Arc::new(FaultyRevocations::new(self.inner.revocations()?, self.faults.clone())))
+    }
+
+    fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+        self.inner.ledger()
     }
 
     async fn close(&self) -> Result<()> {

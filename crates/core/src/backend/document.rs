@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::capabilities::Capabilities;
 use crate::document::{Body, Document, Version};
 use crate::document_admin::{HealthReport, IndexStatus, PurgeReport, ScanRequest};
+use crate::document_store::WriteResult;
 use crate::error::Result;
 use crate::index::IndexDefinition;
 use crate::operation::Operation;
@@ -97,8 +98,25 @@ impl Write {
 pub enum Applied {
     /// It was applied and left this document.
     Yes(Document),
+    /// As `Yes`, and the shadow of the route does not have it yet. Only a route says this, and only if it was to wait.
+    ShadowPending(Document),
     /// Its condition did not hold; this is what is there, live or tombstone.
     No(Option<Document>),
+}
+
+impl Applied {
+    /// What the caller of the write is told; else what is there.
+    ///
+    /// # Errors
+    ///
+    /// The document that is there if the write was not applied.
+    pub fn written(self) -> std::result::Result<WriteResult, Option<Document>> {
+        match self {
+            Self::Yes(document) => Ok(WriteResult::new(document)),
+            Self::ShadowPending(document) => Ok(WriteResult::new(document).with_shadow_pending()),
+            Self::No(current) => Err(current),
+        }
+    }
 }
 
 /// One entry of the change log.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::backend::{DocumentBackend, RevocationBackend, UserBackend};
+use crate::backend::{DocumentBackend, Ledger, RevocationBackend, UserBackend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::SettingsNode;
 use crate::time::{Clock, SystemClock};
@@ -131,6 +131,18 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     ///
     /// [`StoreKind::unsupported`] if it has none.
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>>;
+
+    /// Where routes keep their own records beside the data.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] if it has no such place, which is what a backend says that does not implement this: it can
+    /// stand alone, but take no part in a route with a shadow.
+    fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+        Err(Error::new(ErrorKind::Unsupported, "open").with_message(
+            "this backend keeps no ledger, so it can be neither primary nor shadow of a route",
+        ))
+    }
 
     /// Lets go of everything shared by the stores. Closing a store leaves the others of the same backend open.
     async fn close(&self) -> Result<()>;

@@ -6,11 +6,13 @@
 mod document;
 mod factory;
 mod lease;
+mod ledger;
 mod revocations;
 mod users;
 
 pub use document::{Applied, CallContext, Change, DocumentBackend, Feed, FeedPage, Write};
 pub use factory::{Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet};
 pub use lease::{Lease, LeaseCount, Leased};
+pub use ledger::{Ledger, LedgerKey, LedgerRecord, StoreId, check_ledger_body};
 pub use revocations::{Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed};
 pub use users::{Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite};
