@@ -3,6 +3,7 @@
 mod status;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,7 +169,7 @@ impl TokenRevocationStore for RevocationEngine {
         options: RevocationOptions,
     ) -> Result<bool> {
         let context = read(&options);
-        let work = self.check(token, grace, &context);
+        let work = pin!(self.check(token, grace, &context));
         self.calls.run("is_revoked", options.timeout, work).await
     }
 
