@@ -12,12 +12,15 @@ use syntrix_storage_core::{
 };
 use syntrix_storage_engine::{DocumentEngine, EngineOptions, RevocationEngine, UserEngine};
 use syntrix_storage_registry::{
-    ConfiguredBlock, Environment, Factories, ProcessEnvironment, StoragePlan, StorePlan, Strategy,
+    ConfiguredBlock, Environment, Factories, Mirror, ProcessEnvironment, Route, StoragePlan,
+    StorePlan, Strategy,
 };
-use syntrix_storage_routing::DocumentRoute;
+use syntrix_storage_routing::{
+    DocumentReplication, DocumentRoute, MirrorMode, ReplicationOptions, ShadowOpener,
+};
 
 use crate::backends;
-use crate::storage::Backends;
+use crate::open::{Backends, Shadow, no_block};
 use crate::stores::Stores;
 
 const EMBEDDED: &str = "
@@ -65,6 +68,7 @@ pub struct StorageConfig {
     retention: Option<Retention>,
     fast_paths: bool,
     maintenance: bool,
+    replication: ReplicationOptions,
     /// The one store to open; all if `None`.
     only: Option<StoreKind>,
 }
@@ -103,6 +107,7 @@ impl StorageConfig {
             retention: None,
             fast_paths: true,
             maintenance: true,
+            replication: ReplicationOptions::default(),
             only: None,
         }
     }
@@ -182,6 +187,13 @@ impl StorageConfig {
         self
     }
 
+    /// Replaces how shadows are kept up to date, but for what the configuration says itself; for tests and tools.
+    #[must_use]
+    pub fn with_replication(mut self, replication: ReplicationOptions) -> Self {
+        self.replication = replication;
+        self
+    }
+
     /// Leaves the other stores of the configuration closed; for tools that need one alone.
     #[must_use]
     pub fn with_store_only(mut self, store: StoreKind) -> Self {
@@ -232,6 +244,9 @@ impl StorageConfig {
         let stores = StoreKind::ALL.into_iter().filter(|store| self.wants(*store));
         for store in stores.filter_map(|store| plan.store(store)) {
             primary(store)?.provider.remove_namespace(&context).await?;
+            if let Some(shadow) = store.shadow() {
+                shadow.provider.remove_namespace(&context).await?;
+            }
         }
         Ok(())
     }
@@ -255,13 +270,13 @@ impl StorageConfig {
         plan.store(store).map(|store| Ok(crate::flow::block(primary(store)?))).transpose()
     }
 
-    pub(crate) async fn open(&self) -> Result<(Stores, Backends)> {
-        let plan = self.plan()?;
+    pub(crate) async fn open(&self) -> Result<(Stores, Arc<Backends>)> {
+        let plan = Arc::new(self.plan()?);
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
-        let mut backends = Backends::default();
-        match self.open_stores(&plan, &mut backends).await {
+        let backends = Arc::new(Backends::default());
+        match self.open_stores(&plan, &backends).await {
             Ok(stores) => Ok((stores, backends)),
             Err(error) => {
                 // The first error is the one to tell; what was opened before it must not stay open.
@@ -271,14 +286,14 @@ impl StorageConfig {
         }
     }
 
-    async fn open_stores(&self, plan: &StoragePlan, backends: &mut Backends) -> Result<Stores> {
+    async fn open_stores(
+        &self,
+        plan: &Arc<StoragePlan>,
+        backends: &Arc<Backends>,
+    ) -> Result<Stores> {
         let mut stores = Stores::default();
         let options = self.engine_options();
-        if let Some(backend) = self.open_store(plan, StoreKind::Documents, backends).await? {
-            let route = DocumentRoute::single(backend.documents()?);
-            let engine = DocumentEngine::start(Arc::new(route), options.clone());
-            stores.documents = Some(Arc::new(engine));
-        }
+        // Those first that can fail: a route begins to work in the background when it is made.
         if let Some(backend) = self.open_store(plan, StoreKind::Users, backends).await? {
             let engine = UserEngine::start(backend.users()?, &options);
             engine.ensure_indexes().await?;
@@ -289,7 +304,59 @@ impl StorageConfig {
             engine.ensure_indexes().await?;
             stores.revocations = Some(Arc::new(engine));
         }
+        if let Some(backend) = self.open_store(plan, StoreKind::Documents, backends).await? {
+            let route = self.document_route(plan, &*backend, backends, &mut stores)?;
+            let engine = DocumentEngine::start(Arc::new(route), options.clone());
+            stores.documents = Some(Arc::new(engine));
+        }
         Ok(stores)
+    }
+
+    fn document_route(
+        &self,
+        plan: &Arc<StoragePlan>,
+        backend: &dyn Backend,
+        backends: &Arc<Backends>,
+        stores: &mut Stores,
+    ) -> Result<DocumentRoute> {
+        let (primary, section) = (backend.documents()?, plan.documents.as_ref());
+        let route = &section.ok_or_else(no_block)?.route;
+        if route.strategy == Strategy::Single {
+            return Ok(DocumentRoute::single(primary, backend.ledger().ok()));
+        }
+        let shadow = self.shadow(plan, StoreKind::Documents, backends)?;
+        let replication = DocumentReplication::start(
+            route.strategy.as_str(),
+            Arc::clone(&primary),
+            backend.ledger()?,
+            shadow,
+            self.replication_options(route),
+        );
+        stores.routes.push((StoreKind::Documents, Arc::clone(&replication) as _));
+        Ok(DocumentRoute::dual_write(primary, replication))
+    }
+
+    /// What opens a store's shadow, when it can be reached.
+    fn shadow(
+        &self,
+        plan: &Arc<StoragePlan>,
+        store: StoreKind,
+        backends: &Arc<Backends>,
+    ) -> Result<Arc<dyn ShadowOpener>> {
+        Ok(Arc::new(Shadow {
+            plan: Arc::clone(plan),
+            store,
+            context: self.context()?,
+            backends: Arc::clone(backends),
+        }))
+    }
+
+    fn replication_options(&self, route: &Route) -> ReplicationOptions {
+        let mirror = match route.mirror {
+            Mirror::Background => MirrorMode::Background,
+            Mirror::Wait => MirrorMode::Wait,
+        };
+        self.replication.clone().with_mirror(mirror)
     }
 
     /// The backend of a store; `None` if the configuration has no section for it or it is not wanted.
@@ -297,13 +364,13 @@ impl StorageConfig {
         &self,
         plan: &StoragePlan,
         store: StoreKind,
-        backends: &mut Backends,
+        backends: &Backends,
     ) -> Result<Option<Arc<dyn Backend>>> {
         let Some(section) = plan.store(store).filter(|_| self.wants(store)) else {
             return Ok(None);
         };
         check_strategy(section, store)?;
-        open_backend(primary(section)?, &self.context()?, backends).await.map(Some)
+        backends.open(primary(section)?, &self.context()?).await.map(Some)
     }
 
     fn plan(&self) -> Result<StoragePlan> {
@@ -346,34 +413,16 @@ impl StorageConfig {
 }
 
 fn primary(store: &StorePlan) -> Result<&ConfiguredBlock> {
-    store.primary().ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "open").with_message("a checked route names no block")
-    })
-}
-
-async fn open_backend(
-    block: &ConfiguredBlock,
-    context: &OpenContext,
-    backends: &mut Backends,
-) -> Result<Arc<dyn Backend>> {
-    let key = block.provider.connection_key();
-    if let Some(open) = backends.0.get(&key) {
-        return Ok(Arc::clone(open));
-    }
-    let opened = block
-        .provider
-        .open(context)
-        .await
-        .map_err(|error| error.in_operation("open").with_fact("block", &block.name))?;
-    backends.0.insert(key, Arc::clone(&opened));
-    Ok(opened)
+    store.primary().ok_or_else(no_block)
 }
 
 fn check_strategy(section: &StorePlan, store: StoreKind) -> Result<()> {
-    match section.route.strategy {
-        Strategy::Single => Ok(()),
-        other => Err(Error::new(ErrorKind::Unsupported, "open")
-            .with_message("this release has the strategy `single` only; set `strategy: single`")
+    match (section.route.strategy, store) {
+        (Strategy::Single, _) | (Strategy::DualWrite, StoreKind::Documents) => Ok(()),
+        (other, _) => Err(Error::new(ErrorKind::Unsupported, "open")
+            .with_message(
+                "this release does not have this strategy for this store; set `strategy: single`",
+            )
             .with_fact("strategy", other.as_str())
             .with_fact("store", store.as_str())),
     }
