@@ -156,7 +156,7 @@ impl Gate<'_> {
         step(self.workspace, name, command.envs(self.servers.environment()))
     }
 
-    /// Suite and vectors on every backend; a failing one does not stop the next.
+    /// Suite, vectors and model test on every backend; a failing one does not stop the next.
     fn conformance_runs(&self, outcome: &mut Outcome) -> Result<Vec<Report>> {
         let binary = conformance::program(self.workspace)?;
         let runner = conformance::Runner { workspace: self.workspace, program: &binary };

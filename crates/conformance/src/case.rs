@@ -80,11 +80,13 @@ pub enum Group {
     Obs,
     /// Test vectors.
     Vec,
+    /// The model test.
+    Mod,
 }
 
 impl Group {
     /// Every group, in the catalogue's order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Doc,
         Self::Pre,
         Self::Pat,
@@ -103,6 +105,7 @@ impl Group {
         Self::Bad,
         Self::Obs,
         Self::Vec,
+        Self::Mod,
     ];
 
     /// The store its cases are about.
@@ -135,6 +138,7 @@ impl Group {
             Self::Bad => "BAD",
             Self::Obs => "OBS",
             Self::Vec => "VEC",
+            Self::Mod => "MOD",
         }
     }
 }

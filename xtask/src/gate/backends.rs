@@ -16,20 +16,29 @@ pub(super) struct Backend {
     package: &'static str,
     /// Whether it keeps documents, which all vectors are about.
     documents: bool,
+    /// How many scripts of the model test run on it: what a minute is enough for, on a busy machine too.
+    pub(super) scripts: u64,
 }
 
 impl Backend {
-    const fn embedded(name: &'static str, package: &'static str) -> Self {
-        Self { name, server: None, package, documents: true }
+    const fn embedded(name: &'static str, package: &'static str, scripts: u64) -> Self {
+        Self { name, server: None, package, documents: true, scripts }
     }
 
-    const fn on(server: Kind, name: &'static str, package: &'static str, documents: bool) -> Self {
-        Self { name, server: Some(server), package, documents }
+    const fn on(server: Kind, name: &'static str, package: &'static str, scripts: u64) -> Self {
+        Self { name, server: Some(server), package, documents: true, scripts }
+    }
+
+    const fn without_documents(self) -> Self {
+        Self { documents: false, ..self }
     }
 
     /// What is run on it.
     pub(super) fn parts(&self) -> &'static [Part] {
-        if self.documents { &[Part::Suite, Part::Vectors] } else { &[Part::Suite] }
+        match self.documents {
+            true => &[Part::Suite, Part::Vectors, Part::Model],
+            false => &[Part::Suite, Part::Model],
+        }
     }
 }
 
@@ -38,11 +47,11 @@ const ON_ALL_SERVERS: &str = "syntrix-storage-example-production";
 
 /// All of them. A new one with a server is a line here, once its kind of server is known.
 const BACKENDS: &[Backend] = &[
-    Backend::embedded("memory", "syntrix-storage-memory"),
-    Backend::embedded("sqlite", "syntrix-storage-sqlite"),
-    Backend::on(Kind::Pg, "pg", "syntrix-storage-postgres", true),
-    Backend::on(Kind::Mongo, "mongo", "syntrix-storage-mongodb", true),
-    Backend::on(Kind::Redis, "redis", "syntrix-storage-redis", false),
+    Backend::embedded("memory", "syntrix-storage-memory", 100),
+    Backend::embedded("sqlite", "syntrix-storage-sqlite", 30),
+    Backend::on(Kind::Pg, "pg", "syntrix-storage-postgres", 100),
+    Backend::on(Kind::Mongo, "mongo", "syntrix-storage-mongodb", 20),
+    Backend::on(Kind::Redis, "redis", "syntrix-storage-redis", 100).without_documents(),
 ];
 
 /// For the command line.
@@ -148,7 +157,7 @@ mod tests {
 
     #[test]
     fn vectors_run_where_there_are_documents() {
-        assert_eq!(named("sqlite").unwrap().parts().len(), 2);
-        assert_eq!(named("redis").unwrap().parts().len(), 1);
+        assert_eq!(named("sqlite").unwrap().parts().len(), 3);
+        assert_eq!(named("redis").unwrap().parts().len(), 2);
     }
 }
