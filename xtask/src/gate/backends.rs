@@ -54,6 +54,11 @@ const BACKENDS: &[Backend] = &[
     Backend::on(Kind::Redis, "redis", "syntrix-storage-redis", 100).without_documents(),
 ];
 
+/// Where it stands among them; one that is not there comes last.
+pub(super) fn place(name: &str) -> usize {
+    BACKENDS.iter().position(|backend| backend.name == name).unwrap_or(BACKENDS.len())
+}
+
 /// For the command line.
 pub(super) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(BACKENDS.iter().map(|backend| backend.name))

@@ -31,7 +31,7 @@ pub async fn run_reported(
             break;
         }
     }
-    Report::new(subject.name(), cases)
+    Report::new(&*subject, cases)
 }
 
 async fn case(
