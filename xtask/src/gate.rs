@@ -154,7 +154,15 @@ impl Gate<'_> {
         } else {
             &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]
         };
-        self.step("tests", cargo().args(tests).args(self.selection.exclusions()))?;
+        let mut command = cargo();
+        command.args(tests).args(self.selection.exclusions());
+        // What follows the two dashes is alike for both.
+        let skipped = self.selection.skipped_tests();
+        if !skipped.is_empty() {
+            command.arg("--");
+            skipped.iter().for_each(|test| drop(command.args(["--skip", test])));
+        }
+        self.step("tests", &mut command)?;
         let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];
         self.step("doc tests", cargo().args(doc_tests))?;
         self.third_party()

@@ -108,13 +108,19 @@ impl Selection {
         packages.into_iter().flat_map(|package| ["--exclude", package]).collect()
     }
 
+    /// The names of tests that need a server that does not run, in crates whose other tests need none.
+    pub(super) fn skipped_tests(&self) -> Vec<String> {
+        let without_server = self.left_out().filter(|backend| backend.server.is_some());
+        without_server.map(|backend| format!("on_a_server_{}", backend.name)).collect()
+    }
+
     /// A narrowed run must not be mistaken for the gate, so it says so first and last.
     pub(super) fn announce(&self) {
         let names: Vec<_> = self.left_out().map(|backend| backend.name).collect();
         if !names.is_empty() {
-            let without = self.exclusions().join(" ");
+            let without = [self.exclusions().join(" "), self.skipped_tests().join(" ")].join(" ");
             println!("\n!!! NARROWED ON PURPOSE (--backends): not run: {} !!!", names.join(", "));
-            if !without.is_empty() {
+            if !without.trim().is_empty() {
                 println!("!!! nor the tests that need their servers: {without} !!!");
             }
         }
@@ -139,7 +145,7 @@ mod tests {
     fn nothing_chosen_is_everything() {
         let all = selection(&[]);
         assert_eq!(all.backends().count(), BACKENDS.len());
-        assert!(all.exclusions().is_empty());
+        assert!(all.exclusions().is_empty() && all.skipped_tests().is_empty());
         assert!(all.servers().contains(&Kind::Redis));
     }
 
@@ -158,6 +164,7 @@ mod tests {
             (vec![Kind::Redis], "redis".into())
         );
         assert!(!redis.exclusions().contains(&"syntrix-storage-sqlite"));
+        assert_eq!(redis.skipped_tests(), ["on_a_server_pg", "on_a_server_mongo"]);
     }
 
     #[test]

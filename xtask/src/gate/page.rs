@@ -134,7 +134,9 @@ mod tests {
     fn repository() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         let file = |name: &str, text| fs::write(root.path().join(name), text).unwrap();
-        ["docs", "tests"].map(|name| fs::create_dir(root.path().join(name)).unwrap());
+        for name in ["docs", "tests"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
         file(FILE, PAGE);
         file("tests/conformance-backends.json", DECLARED);
         file("tests/conformance-counts.json", COUNTS);
