@@ -35,6 +35,8 @@ enum Command {
     Test(gate::Options),
     /// Checks who depends on whom, and the version floors
     Dependencies,
+    /// Writes docs/backends.md anew from what `test --record` recorded
+    DocsBackends,
     /// Private PostgreSQL, Redis and MongoDB servers for the tests
     #[command(subcommand)]
     Servers(servers::Command),
@@ -75,6 +77,7 @@ fn run(command: Command) -> Result<bool> {
     match command {
         Command::Test(options) => test(&options, &program),
         Command::Dependencies => dependencies::run(&Workspace::locate()?).map(|()| true),
+        Command::DocsBackends => gate::write_docs(&Workspace::locate()?).map(|()| true),
         Command::Servers(command) => servers::run(&command),
         Command::Soak(options) => soak::run(&program, &options).map(|()| true),
         Command::Fuzz { arguments } => {

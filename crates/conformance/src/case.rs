@@ -82,6 +82,8 @@ pub enum Group {
     Obs,
     /// Test vectors.
     Vec,
+    /// The model test.
+    Mod,
 }
 
 impl Group {
@@ -106,6 +108,7 @@ impl Group {
         Self::Bad,
         Self::Obs,
         Self::Vec,
+        Self::Mod,
     ];
 
     /// The store its cases are about.
@@ -139,6 +142,7 @@ impl Group {
             Self::Bad => "BAD",
             Self::Obs => "OBS",
             Self::Vec => "VEC",
+            Self::Mod => "MOD",
         }
     }
 }
