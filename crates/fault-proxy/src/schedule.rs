@@ -37,18 +37,23 @@ impl Schedule {
     pub fn new(seed: u64) -> Self {
         Self(fastrand::Rng::with_seed(seed))
     }
-}
 
-impl Iterator for Schedule {
-    type Item = Step;
-
-    fn next(&mut self) -> Option<Step> {
+    /// The next one.
+    pub fn draw(&mut self) -> Step {
         let fault = match self.0.u8(..4) {
             0 => Fault::Delay(Duration::from_millis(self.0.u64(1..=DELAY_MS_MAX))),
             1 => Fault::Cut,
             2 => Fault::BlackHole,
             _ => Fault::HalfClose,
         };
-        Some(Step { fault, lasts: Duration::from_millis(self.0.u64(LASTS_MS)) })
+        Step { fault, lasts: Duration::from_millis(self.0.u64(LASTS_MS)) }
+    }
+}
+
+impl Iterator for Schedule {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        Some(self.draw())
     }
 }

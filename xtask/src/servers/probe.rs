@@ -16,7 +16,7 @@ pub(super) fn connect(port: u16) -> std::io::Result<TcpStream> {
 }
 
 /// Whether PostgreSQL asks who we are: while it starts up or recovers it refuses instead.
-pub(super) fn postgres_serves(port: u16) -> bool {
+pub(crate) fn postgres_serves(port: u16) -> bool {
     ask(port, &postgres_startup("postgres"), 1).is_ok_and(|answer| answer == b"R")
 }
 
