@@ -8,15 +8,15 @@
 mod command;
 mod install;
 mod launch;
-mod mongo;
+pub(crate) mod mongo;
 pub(crate) mod postgres;
 mod print;
 mod probe;
 mod program;
-mod redis;
+pub(crate) mod redis;
 mod running;
 mod state;
-mod wire;
+pub(crate) mod wire;
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ use crate::failure::{Failure, Result};
 pub(crate) use command::{Command, run};
 pub(crate) use launch::{free_port, signal};
 pub(crate) use print::configuration;
-pub(crate) use probe::postgres_serves;
+pub(crate) use probe::{postgres_serves, redis_answers, redis_serves};
 pub(crate) use program::find as program;
 pub(crate) use running::{PASSWORD_DIGITS, PASSWORD_PREFIX, Running, on_signal, password};
 

@@ -7,10 +7,13 @@
 
 mod campaign;
 mod cluster;
+mod mongo;
 mod network;
 mod node;
 mod postgres;
+mod redis;
 mod report;
+mod sentinel;
 mod sqlite;
 mod timing;
 mod worker;
@@ -33,15 +36,25 @@ pub(crate) enum Target {
     Sqlite,
     /// One server, and a failover to a synchronous standby
     Postgres,
+    /// A replica set of three
+    Mongodb,
+    /// One server with an append-only file
+    Redis,
+    /// A primary, two replicas and three sentinels
+    RedisSentinel,
 }
 
 impl Target {
-    const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
+    const ALL: [Self; 5] =
+        [Self::Sqlite, Self::Postgres, Self::Mongodb, Self::Redis, Self::RedisSentinel];
 
     fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
+            Self::Mongodb => "mongodb",
+            Self::Redis => "redis",
+            Self::RedisSentinel => "redis-sentinel",
         }
     }
 
@@ -50,6 +63,8 @@ impl Target {
         match self {
             Self::Sqlite => "sqlite",
             Self::Postgres => "pg",
+            Self::Mongodb => "mongo",
+            Self::Redis | Self::RedisSentinel => "redis",
         }
     }
 
@@ -137,6 +152,9 @@ fn one(
     let mut cluster: Box<dyn Cluster + '_> = match target {
         Target::Sqlite => Box::new(sqlite::File),
         Target::Postgres => Box::new(postgres::Pair::start(&network, folder.path(), seed)?),
+        Target::Mongodb => Box::new(mongo::Set::start(&network, folder.path(), seed)?),
+        Target::Redis => Box::new(redis::Server::start(&network, folder.path(), seed)?),
+        Target::RedisSentinel => Box::new(sentinel::Watched::start(&network, folder.path(), seed)?),
     };
     let mut campaign = Campaign::new(program, folder.path(), cluster.configuration(), seed)?;
     let run = campaign.run(cluster.as_mut(), lasts);

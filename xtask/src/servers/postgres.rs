@@ -1,7 +1,7 @@
 //! A private PostgreSQL.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::launch::{Launched, User};
@@ -76,6 +76,13 @@ fn command_as(program: &Path, port: u16, folder: &Path, user: Option<User>) -> C
     command
 }
 
+/// A tool of the same installation; a link to the server alone may lie elsewhere.
+pub(crate) fn tool(program: &Path, name: &str) -> PathBuf {
+    let beside = |program: &Path| Some(program.with_file_name(name)).filter(|it| it.is_file());
+    let real = || fs::canonicalize(program).ok().and_then(|program| beside(&program));
+    beside(program).or_else(real).unwrap_or_else(|| name.into())
+}
+
 /// Makes an empty cluster in `folder`.
 ///
 /// # Errors
@@ -85,7 +92,7 @@ pub(crate) fn initialise(program: &Path, folder: &Path, password: &str) -> Resul
     let file = folder.join("password");
     fs::write(&file, password).context(|| "writing the password file".into())?;
     own(&file)?;
-    let mut command = Command::new(program.with_file_name("initdb"));
+    let mut command = Command::new(tool(program, "initdb"));
     run_as_owner(&mut command)?;
     command.arg("-D").arg(folder.join("data")).arg("--pwfile").arg(&file);
     command.args(["--username=postgres", "--encoding=UTF8", "--locale=C", "--no-instructions"]);

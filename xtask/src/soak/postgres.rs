@@ -87,7 +87,7 @@ impl Pair {
     }
 
     fn tool(&self, name: &str) -> Command {
-        let mut command = Command::new(self.program.with_file_name(name));
+        let mut command = Command::new(postgres::tool(&self.program, name));
         command.env("PGPASSWORD", &self.password).env("PGCONNECT_TIMEOUT", "5");
         command
     }
