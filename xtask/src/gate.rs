@@ -155,7 +155,7 @@ impl Gate<'_> {
         let skipped = self.selection.skipped_tests();
         if !skipped.is_empty() {
             command.arg("--");
-            skipped.iter().for_each(|test| drop(command.args(["--skip", test])));
+            command.args(skipped.iter().flat_map(|test| ["--skip", test.as_str()]));
         }
         self.step("tests", &mut command)?;
         let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];

@@ -88,7 +88,7 @@ pub enum Group {
 
 impl Group {
     /// Every group, in the catalogue's order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Doc,
         Self::Pre,
         Self::Pat,
