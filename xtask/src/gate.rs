@@ -160,7 +160,9 @@ impl Gate<'_> {
         let skipped = self.selection.skipped_tests();
         if !skipped.is_empty() {
             command.arg("--");
-            skipped.iter().for_each(|test| drop(command.args(["--skip", test])));
+            for test in &skipped {
+                command.args(["--skip", test]);
+            }
         }
         self.step("tests", &mut command)?;
         let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];
