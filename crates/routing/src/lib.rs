@@ -7,4 +7,4 @@ mod documents;
 mod plan;
 
 pub use documents::DocumentRoute;
-pub use plan::{RoutePlan, Single, Strategy, Target};
+pub use plan::{DualWrite, ReadFrom, ReadReplica, RoutePlan, Single, Strategy, Target};
