@@ -5,6 +5,11 @@
 
 mod documents;
 mod plan;
+mod verify;
 
 pub use documents::DocumentRoute;
 pub use plan::{DualWrite, ReadFrom, ReadReplica, RoutePlan, Single, Strategy, Target};
+pub use verify::{
+    Barrier, Depth, Finding, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,
+    VerdictCounts, Verify, VerifyOptions, VerifySummary,
+};
