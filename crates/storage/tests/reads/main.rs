@@ -1,0 +1,6 @@
+//! Reads of a route with a shadow, and what proves that the shadow is right: verify and repair.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod pair;
+mod repair;
+mod verify;
