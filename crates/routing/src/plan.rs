@@ -69,3 +69,27 @@ impl Strategy for Single {
         }
     }
 }
+
+/// Writes go to the primary, and what it wrote to the shadow.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DualWrite;
+
+impl Strategy for DualWrite {
+    fn plan(&self, operation: Operation) -> RoutePlan {
+        match operation {
+            Operation::Write => RoutePlan { mirror: Some(Target::Shadow), ..RoutePlan::PRIMARY },
+            // Many writes in one call reach the shadow with the feed, which takes them in batches.
+            Operation::Bulk
+            | Operation::Read
+            | Operation::Query
+            | Operation::Watch
+            | Operation::ReadStrong
+            | Operation::Scan
+            | Operation::Purge
+            | Operation::Schema
+            | Operation::Admin
+            | Operation::Migrate
+            | Operation::Health => RoutePlan::PRIMARY,
+        }
+    }
+}
