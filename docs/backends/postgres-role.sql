@@ -9,6 +9,8 @@
 REVOKE ALL ON SCHEMA :"schema" FROM PUBLIC;
 GRANT USAGE ON SCHEMA :"schema" TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".documents, :"schema".users, :"schema".revocations TO :"role";
+-- Where routes keep their leases and checkpoints.
+GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".ledger TO :"role";
 -- The change log is written and trimmed, never altered.
 GRANT SELECT, INSERT, DELETE ON :"schema".changes TO :"role";
 GRANT USAGE ON SEQUENCE :"schema".changes_seq TO :"role";

@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod expression;
 mod indexes;
+mod ledger;
 mod maintenance;
 mod marks;
 mod names;

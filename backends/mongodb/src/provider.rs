@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, RevocationBackend,
-    StoreSet, UserBackend,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
 
 use crate::documents::Documents;
+use crate::ledger::DatabaseLedger;
 use crate::revocations::Revocations;
 use crate::settings::Settings;
 use crate::store::{self, Lease, Store};
@@ -100,6 +101,10 @@ impl Backend for MongoBackend {
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
         let mark = self.store.marks.revocations()?;
         Ok(Arc::new(Revocations::new(self.lease(), mark)))
+    }
+
+    fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+        Ok(Arc::new(DatabaseLedger::new(Arc::clone(&self.store))))
     }
 
     /// The last store's close did it already if all ran; doing it twice is harmless.

@@ -3,6 +3,7 @@
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::{Collection, Database};
+use syntrix_storage_core::backend::StoreId;
 use syntrix_storage_core::{Error, ErrorKind, ExpiredReason, Result, Timestamp, TokenSeal};
 
 use crate::error::{damaged, from_driver, is_duplicate};
@@ -111,6 +112,11 @@ pub(crate) fn token_seal(record: &Document) -> Result<TokenSeal> {
     let epoch = record.get_i64("epoch").map_err(|_| damaged())?;
     let (store_id, key) = (bytes(record, "storeId")?, bytes(record, "tokenKey")?);
     Ok(TokenSeal::new(TOKEN_KIND, store_id, epoch as u64, key))
+}
+
+/// Which data the database holds.
+pub(crate) fn store_id(record: &Document) -> Result<StoreId> {
+    bytes(record, "storeId").map(StoreId)
 }
 
 pub(crate) fn bytes<const COUNT: usize>(record: &Document, field: &str) -> Result<[u8; COUNT]> {

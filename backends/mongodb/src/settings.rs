@@ -17,6 +17,7 @@ const NAMESPACE_BYTES_MAX: usize = 33;
 pub(crate) const USERS: &str = "users";
 pub(crate) const REVOCATIONS: &str = "revocations";
 pub(crate) const METADATA: &str = "syntrix_metadata";
+pub(crate) const LEDGER: &str = "syntrix_ledger";
 
 /// Settings of one `mongo` block. Unknown keys are rejected.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -152,7 +153,7 @@ impl Settings {
                 let message = "a collection name has 1 to 128 bytes, no $ and does not begin with system. or a dot";
                 return Err(block.invalid(key, message));
             }
-            if [USERS, REVOCATIONS, METADATA].contains(&name.as_str()) {
+            if [USERS, REVOCATIONS, METADATA, LEDGER].contains(&name.as_str()) {
                 let message =
                     "users, revocations and syntrix_metadata hold other data; choose another name";
                 return Err(block.invalid(key, message));

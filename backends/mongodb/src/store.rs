@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mongodb::bson::RawDocumentBuf;
 use mongodb::{Client, Collection, Database};
-use syntrix_storage_core::backend::{LeaseCount, Leased, OpenContext};
+use syntrix_storage_core::backend::{LeaseCount, Leased, OpenContext, StoreId};
 use syntrix_storage_core::{
     Clock, CollectionPattern, PatternSegment, Result, Retention, TokenSeal,
 };
@@ -68,6 +68,7 @@ pub(crate) struct Store {
     pub(crate) topology: Topology,
     pub(crate) before: bool,
     pub(crate) seal: TokenSeal,
+    pub(crate) store_id: StoreId,
     pub(crate) marks: Marks,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retention: Retention,
@@ -118,8 +119,9 @@ impl Store {
             begin_history(&source, &metadata).await?;
         }
         let seal = schema::token_seal(&record)?;
+        let store_id = schema::store_id(&record)?;
         let marks = Marks::ensure(&database).await?;
-        Ok(Parts { database, names, topology, metadata, source, seal, marks })
+        Ok(Parts { database, names, topology, metadata, source, seal, store_id, marks })
     }
 
     pub(crate) fn name(&self, table: Table) -> &str {
@@ -157,6 +159,7 @@ struct Parts {
     metadata: Metadata,
     source: Source,
     seal: TokenSeal,
+    store_id: StoreId,
     marks: Marks,
 }
 
@@ -167,7 +170,7 @@ impl Parts {
         settings: &Settings,
         context: &OpenContext,
     ) -> Result<Store> {
-        let Self { database, names, topology, metadata, source, seal, marks } = self;
+        let Self { database, names, topology, metadata, source, seal, store_id, marks } = self;
         let records = [0, 1].map(|table: usize| database.collection(&names[table]));
         let creates = [0, 1].map(|table: usize| Creates::start(records[table].clone()));
         let clock = Arc::clone(&context.clock);
@@ -184,6 +187,7 @@ impl Parts {
             topology,
             before,
             seal,
+            store_id,
             marks,
             clock,
             retention: settings.retention()?,

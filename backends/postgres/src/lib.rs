@@ -13,6 +13,7 @@ mod documents;
 mod error;
 mod expression;
 mod indexes;
+mod ledger;
 mod maintenance;
 #[cfg(test)]
 mod plans;

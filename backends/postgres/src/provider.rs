@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, RevocationBackend,
-    StoreSet, UserBackend,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
 
 use crate::KIND;
 use crate::connect::Target;
 use crate::documents::Documents;
+use crate::ledger::SchemaLedger;
 use crate::revocations::Revocations;
 use crate::schema::lost_canary;
 use crate::settings::Settings;
@@ -96,6 +97,10 @@ impl Backend for PostgresBackend {
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
         let canary = self.store.canary.ok_or_else(|| lost_canary(&self.store.schema))?;
         Ok(Arc::new(Revocations::new(self.lease(), canary)))
+    }
+
+    fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+        Ok(Arc::new(SchemaLedger::new(Arc::clone(&self.store))))
     }
 
     /// The last store's close did it already if all ran; doing it twice is harmless.

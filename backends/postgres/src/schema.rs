@@ -1,6 +1,6 @@
 //! Tables, their versions, and the one row of metadata.
 
-use syntrix_storage_core::backend::Canary;
+use syntrix_storage_core::backend::{Canary, StoreId};
 use syntrix_storage_core::{Error, ErrorKind, Result, TokenSeal};
 use tokio_postgres::types::Type;
 
@@ -16,14 +16,17 @@ const TOKEN_KIND: u8 = 3;
 const SERVER_VERSION_MIN: i32 = 150_000;
 
 /// One step from one schema version to the next; step `n` leads to version `n + 1`. Released steps never change.
-const MIGRATIONS: &[&[&str]] = &[&[
-    expression::KEY_FUNCTION,
-    DOCUMENTS,
-    IDENTITIES,
-    catalogue::USERNAME_KEY.statement,
-    catalogue::KEEP_UNTIL.statement,
-    catalogue::NEVER_LOOSEN.statement,
-]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        expression::KEY_FUNCTION,
+        DOCUMENTS,
+        IDENTITIES,
+        catalogue::USERNAME_KEY.statement,
+        catalogue::KEEP_UNTIL.statement,
+        catalogue::NEVER_LOOSEN.statement,
+    ],
+    &[LEDGER],
+];
 
 /// Every text that is compared or ordered is so byte by byte, whatever the database's own collation.
 const DOCUMENTS: &str = r#"
@@ -138,6 +141,15 @@ CREATE TABLE {schema}.revocations_canary (
 );
 INSERT INTO {schema}.revocations_canary VALUES (1, decode(replace(gen_random_uuid()::text, '-', ''), 'hex'));
 "#;
+
+const LEDGER: &str = r#"
+CREATE TABLE {schema}.ledger (
+  name text COLLATE "C" PRIMARY KEY,
+  revision bigint NOT NULL,
+  body bytea NOT NULL
+);
+"#;
+
 /// What starts anew after the mark was lost.
 const NEW_CANARY: &str = "INSERT INTO {schema}.revocations_canary \
     VALUES (1, decode(replace(gen_random_uuid()::text, '-', ''), 'hex')) \
@@ -162,6 +174,7 @@ const IDENTITY: &str = "SELECT m.store_id, m.epoch, m.token_key, c.canary \
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) seal: TokenSeal,
+    pub(crate) store_id: StoreId,
     /// `None` if it was lost: documents and accounts do not depend on it.
     pub(crate) canary: Option<Canary>,
     pub(crate) server_version: String,
@@ -188,7 +201,8 @@ pub(crate) async fn open(session: &mut Session, schema: &str) -> Result<Identity
     let seal = TokenSeal::new(TOKEN_KIND, store_id, unsigned(value(row, 1)?)?, token_key);
     let canary: Option<&[u8]> = value(row, 3)?;
     let canary = canary.and_then(|canary| canary.try_into().ok()).map(Canary);
-    Ok(Identity { seal, canary, server_version, channel })
+    let store_id = StoreId(store_id);
+    Ok(Identity { seal, store_id, canary, server_version, channel })
 }
 
 /// The mark beside the revoked tokens is not there.

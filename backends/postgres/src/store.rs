@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Canary, LeaseCount, Leased, OpenContext};
+use syntrix_storage_core::backend::{Canary, LeaseCount, Leased, OpenContext, StoreId};
 use syntrix_storage_core::{Clock, Result, Retention, TokenSeal};
 
 use crate::connect::{Connector, Target};
@@ -14,7 +14,7 @@ use crate::settings::Settings;
 use crate::sql::{identifier, in_schema};
 use crate::wake::Wake;
 use crate::writer::{Writer, Writers};
-use crate::{apply, maintenance, reads, revocations, schema, users, watch};
+use crate::{apply, ledger, maintenance, reads, revocations, schema, users, watch};
 
 /// How long `close` waits for connections that are still in use.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -40,6 +40,11 @@ pub(crate) struct Texts {
     pub(crate) revocation_get_many: String,
     pub(crate) revocation_write: String,
     pub(crate) revocation_purge: String,
+    pub(crate) ledger_read: String,
+    pub(crate) ledger_list: String,
+    pub(crate) ledger_insert: String,
+    pub(crate) ledger_replace: String,
+    pub(crate) ledger_remove: String,
 }
 
 impl Texts {
@@ -64,6 +69,11 @@ impl Texts {
             revocation_get_many: text(revocations::GET_MANY),
             revocation_write: text(revocations::WRITE),
             revocation_purge: text(revocations::PURGE),
+            ledger_read: text(ledger::READ),
+            ledger_list: text(ledger::LIST),
+            ledger_insert: text(ledger::INSERT),
+            ledger_replace: text(ledger::REPLACE),
+            ledger_remove: text(ledger::REMOVE),
         }
     }
 }
@@ -78,6 +88,7 @@ pub(crate) struct Store {
     pub(crate) texts: Arc<Texts>,
     pub(crate) schema: String,
     pub(crate) seal: TokenSeal,
+    pub(crate) store_id: StoreId,
     pub(crate) canary: Option<Canary>,
     pub(crate) server_version: String,
     pub(crate) retention: Retention,
@@ -128,6 +139,7 @@ impl Store {
             texts,
             schema,
             seal: identity.seal,
+            store_id: identity.store_id,
             canary: identity.canary,
             server_version: identity.server_version,
             retention: settings.retention()?,

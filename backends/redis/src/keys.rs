@@ -2,7 +2,7 @@
 //!
 //! `PREFIX:{BB}:DIGEST` is a record, `PREFIX:{BB}:canary` the mark of its bucket, `PREFIX:{00}:store` the store itself.
 //! `BB` is the first byte of the digest in hexadecimal. A cluster places a key by what stands in the braces alone, so a
-//! record and its mark are always on one node. A namespace stands behind the prefix: `PREFIX:NAMESPACE:{BB}:…`.
+//! record and its mark are always on one node. `PREFIX:{lg}:ledger` holds the routes' own records. A namespace stands behind the prefix: `PREFIX:NAMESPACE:{BB}:…`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -63,6 +63,11 @@ impl Keys {
         self.in_bucket(0, "store".len()) + "store"
     }
 
+    /// The routes' own records.
+    pub(crate) fn ledger(&self) -> String {
+        format!("{}{{lg}}:ledger", self.stem)
+    }
+
     /// What all keys of this store match and no key of another one. No character of a prefix or namespace means
     /// anything in a pattern.
     pub(crate) fn pattern(&self) -> String {
@@ -97,6 +102,7 @@ mod tests {
         assert_eq!(keys.canary, "syntrix:rev:{53}:canary");
         assert_eq!(keys.bucket, 0x53);
         assert_eq!(Keys::new("p", Some("n")).store(), "p:n:{00}:store");
+        assert_eq!(Keys::new("p", Some("n")).ledger(), "p:n:{lg}:ledger");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod connect;
 mod error;
 mod facts;
 mod keys;
+mod ledger;
 mod marks;
 mod namespace;
 mod provider;

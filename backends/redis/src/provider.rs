@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, RevocationBackend,
-    StoreKind, StoreSet, UserBackend,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    RevocationBackend, StoreKind, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
 
 use crate::address::Target;
+use crate::ledger::HashLedger;
 use crate::revocations::Revocations;
 use crate::settings::Settings;
 use crate::store::{Lease, Store};
@@ -90,6 +91,10 @@ impl Backend for RedisBackend {
 
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
         Ok(Arc::new(Revocations::new(Lease::new(&self.store))))
+    }
+
+    fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+        Ok(Arc::new(HashLedger::new(Arc::clone(&self.store))))
     }
 
     /// The last store's close did it already if it ran; doing it twice is harmless.

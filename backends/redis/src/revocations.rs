@@ -60,7 +60,7 @@ impl Revocations {
 
 impl Store {
     /// Runs a script by its digest, and with its text where the server does not know it yet: then nothing was run.
-    async fn invoke<T: FromRedisValue>(
+    pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
         invocation: &Invocation<'_>,
         context: &CallContext,

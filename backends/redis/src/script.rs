@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Script};
 use syntrix_storage_core::TokenId;
-use syntrix_storage_core::backend::RevocationRequest;
+use syntrix_storage_core::backend::{LedgerKey, RevocationRequest};
 
 use crate::keys::TokenKeys;
 
@@ -107,6 +107,39 @@ for at = 2, #KEYS do records[at - 1] = redis.call('GET', KEYS[at]) end
 return {string.format('%.0f', now), redis.call('GET', KEYS[1]), records}
 ";
 
+/// Writes a ledger record if its revision is the expected one, 0 if there is to be none. `KEYS`: ledger. `ARGV`: name,
+/// expected revision, the new record.
+const LEDGER_WRITE: &str = r"
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+local revision = stored and string.match(stored, '^(%d+)
+') or '0'
+if revision ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+";
+
+/// Removes a ledger record of the expected revision. `KEYS`: ledger. `ARGV`: name, revision.
+const LEDGER_REMOVE: &str = r"
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+if not stored or string.match(stored, '^(%d+)
+') ~= ARGV[2] then return 0 end
+return redis.call('HDEL', KEYS[1], ARGV[1])
+";
+
+/// Lists ledger records in order. `KEYS`: ledger. `ARGV`: prefix, the name behind which to begin, how many.
+const LEDGER_LIST: &str = r"
+local names = {}
+for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(name, 1, #ARGV[1]) == ARGV[1] and name > ARGV[2] then names[#names + 1] = name end
+end
+table.sort(names)
+local records = {}
+for at = 1, math.min(#names, tonumber(ARGV[3])) do
+  records[at] = {names[at], redis.call('HGET', KEYS[1], names[at])}
+end
+return records
+";
+
 /// A script and its digest, by which the server knows it.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -125,6 +158,9 @@ impl Source {
 pub(crate) struct Scripts {
     change: Source,
     read: Source,
+    ledger_write: Source,
+    ledger_remove: Source,
+    ledger_list: Source,
 }
 
 /// One call of a script.
@@ -146,7 +182,13 @@ pub(crate) enum Change {
 
 impl Scripts {
     pub(crate) fn new() -> Self {
-        Self { change: Source::new(CHANGE), read: Source::new(READ) }
+        Self {
+            change: Source::new(CHANGE),
+            read: Source::new(READ),
+            ledger_write: Source::new(LEDGER_WRITE),
+            ledger_remove: Source::new(LEDGER_REMOVE),
+            ledger_list: Source::new(LEDGER_LIST),
+        }
     }
 
     /// The change of one record.
@@ -185,6 +227,43 @@ impl Scripts {
     /// The reading of a bucket: mark first.
     pub(crate) fn read<'a>(&'a self, keys: Vec<&'a str>) -> Invocation<'a> {
         Invocation { source: &self.read, keys, arguments: Vec::new() }
+    }
+
+    /// A ledger record's new body, one revision later.
+    pub(crate) fn ledger_write<'a>(
+        &'a self,
+        ledger: &'a str,
+        key: &LedgerKey,
+        expected: u64,
+        body: Vec<u8>,
+    ) -> Invocation<'a> {
+        let record = [format!("{}\n", expected + 1).into_bytes(), body].concat();
+        let arguments = vec![key.as_str().into(), expected.to_string().into(), record];
+        Invocation { source: &self.ledger_write, keys: vec![ledger], arguments }
+    }
+
+    /// The removal of a ledger record.
+    pub(crate) fn ledger_remove<'a>(
+        &'a self,
+        ledger: &'a str,
+        key: &LedgerKey,
+        expected: u64,
+    ) -> Invocation<'a> {
+        let arguments = vec![key.as_str().into(), expected.to_string().into()];
+        Invocation { source: &self.ledger_remove, keys: vec![ledger], arguments }
+    }
+
+    /// A page of ledger records.
+    pub(crate) fn ledger_list<'a>(
+        &'a self,
+        ledger: &'a str,
+        prefix: &LedgerKey,
+        after: Option<&LedgerKey>,
+        limit: usize,
+    ) -> Invocation<'a> {
+        let after = after.map_or("", LedgerKey::as_str);
+        let arguments = vec![prefix.as_str().into(), after.into(), limit.to_string().into()];
+        Invocation { source: &self.ledger_list, keys: vec![ledger], arguments }
     }
 }
 

@@ -15,6 +15,7 @@ mod error;
 mod expression;
 mod group;
 mod indexes;
+mod ledger;
 mod maintenance;
 #[cfg(test)]
 mod plans;

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, OpenContext, RevocationBackend,
-    StoreSet, UserBackend,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
 
 use crate::KIND;
 use crate::documents::Documents;
 use crate::error::lost;
+use crate::ledger::FileLedger;
 use crate::revocations::Revocations;
 use crate::settings::Settings;
 use crate::store::{self, Lease, Store};
@@ -95,6 +96,10 @@ impl Backend for SqliteBackend {
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
         let clock = Arc::clone(&self.store.clock);
         Ok(Arc::new(Revocations::new(self.lease(), self.store.canary, clock)))
+    }
+
+    fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+        Ok(Arc::new(FileLedger::new(Arc::clone(&self.store))))
     }
 
     /// The last store's close did it already if all ran; doing it twice is harmless.

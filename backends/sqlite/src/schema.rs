@@ -1,7 +1,7 @@
 //! Tables, their versions, and the one row of metadata.
 
 use rusqlite::{Connection, TransactionBehavior};
-use syntrix_storage_core::backend::Canary;
+use syntrix_storage_core::backend::{Canary, StoreId};
 use syntrix_storage_core::{Error, ErrorKind, TokenSeal};
 
 use crate::catalogue;
@@ -21,6 +21,7 @@ const MIGRATIONS: &[&[&str]] = &[
         catalogue::KEEP_UNTIL.statement,
         catalogue::NEVER_LOOSEN.statement,
     ],
+    &[VERSION_3],
 ];
 
 const VERSION_1: &str = "
@@ -130,6 +131,14 @@ CREATE TABLE revocations_canary (
 INSERT INTO revocations_canary VALUES (1, randomblob(16));
 ";
 
+const VERSION_3: &str = "
+CREATE TABLE ledger (
+  name TEXT PRIMARY KEY NOT NULL,
+  revision INTEGER NOT NULL,
+  body BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// The newest schema this release knows.
 pub(crate) fn version_current() -> i64 {
     MIGRATIONS.len() as i64
@@ -237,6 +246,11 @@ pub(crate) fn token_seal(connection: &Connection) -> rusqlite::Result<TokenSeal>
     })
 }
 
+/// Which data the file holds.
+pub(crate) fn store_id(connection: &Connection) -> rusqlite::Result<StoreId> {
+    connection.query_row("SELECT store_id FROM metadata", [], |row| row.get(0)).map(StoreId)
+}
+
 /// The mark that lies beside the revoked tokens.
 pub(crate) fn canary(connection: &Connection) -> rusqlite::Result<Canary> {
     let sql = "SELECT canary FROM revocations_canary";
@@ -288,7 +302,8 @@ mod tests {
             let sql = format!("SELECT count(*) FROM {table}");
             connection.query_row(&sql, [], |row| row.get(0)).expect("count")
         };
-        assert_eq!((count("documents"), count("users"), count("revocations")), (1, 0, 0));
+        let new = ["users", "revocations", "ledger"].map(count);
+        assert_eq!((count("documents"), new), (1, [0; 3]));
         assert_ne!(canary(&connection).expect("canary").0, [0; 16]);
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Canary, LeaseCount, Leased, OpenContext};
+use syntrix_storage_core::backend::{Canary, LeaseCount, Leased, OpenContext, StoreId};
 use syntrix_storage_core::{Clock, Error, Result, Retention, TokenSeal};
 
 use crate::error::{from_sqlite, lost};
@@ -22,6 +22,7 @@ pub(crate) struct Store {
     pub(crate) writer: Writer,
     pub(crate) wake: Arc<Wake>,
     pub(crate) seal: TokenSeal,
+    pub(crate) store_id: StoreId,
     pub(crate) canary: Canary,
     pub(crate) clock: Arc<dyn Clock>,
     /// Stores that were handed out and not closed.
@@ -44,6 +45,7 @@ impl Store {
         let mut connection = connect::open_writer(&file, settings).map_err(failed)?;
         schema::migrate(&mut connection)?;
         let seal = schema::token_seal(&connection).map_err(failed)?;
+        let store_id = schema::store_id(&connection).map_err(failed)?;
         let canary = schema::canary(&connection).map_err(failed)?;
         let reader = || connect::open_reader(&file, settings);
         let wake = Arc::new(reader().and_then(Wake::new).map_err(failed)?);
@@ -54,6 +56,7 @@ impl Store {
             writer: Writer::start(connection, Arc::clone(&context.clock), Arc::clone(&wake))?,
             wake,
             seal,
+            store_id,
             canary,
             clock: Arc::clone(&context.clock),
             leases: LeaseCount::default(),

@@ -72,6 +72,8 @@ pub enum Group {
     Usr,
     /// Revoked tokens.
     Rev,
+    /// The ledger of the backend under the store, whichever store it offers.
+    Led,
     /// Concurrency, cancellation and faults.
     Con,
     /// Bad input and hostile data.
@@ -84,7 +86,7 @@ pub enum Group {
 
 impl Group {
     /// Every group, in the catalogue's order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Doc,
         Self::Pre,
         Self::Pat,
@@ -99,6 +101,7 @@ impl Group {
         Self::Cls,
         Self::Usr,
         Self::Rev,
+        Self::Led,
         Self::Con,
         Self::Bad,
         Self::Obs,
@@ -131,6 +134,7 @@ impl Group {
             Self::Cls => "CLS",
             Self::Usr => "USR",
             Self::Rev => "REV",
+            Self::Led => "LED",
             Self::Con => "CON",
             Self::Bad => "BAD",
             Self::Obs => "OBS",

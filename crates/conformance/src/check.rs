@@ -10,7 +10,11 @@ pub type CaseResult<T = ()> = std::result::Result<T, Failure>;
 
 /// Why a case failed, and where in the suite.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure(String);
+pub struct Failure {
+    message: String,
+    /// Whether the case means nothing here, instead of being failed.
+    not_applicable: bool,
+}
 
 impl Failure {
     /// A failure at the caller's place.
@@ -18,17 +22,33 @@ impl Failure {
     pub fn new(message: impl fmt::Display) -> Self {
         let place = Location::caller();
         let file = place.file().rsplit(['/', '\\']).next().unwrap_or_default();
-        Self(format!("{message} (at {file}:{})", place.line()))
+        let message = format!("{message} (at {file}:{})", place.line());
+        Self { message, not_applicable: false }
     }
 
     pub(crate) fn prefixed(self, prefix: &str) -> Self {
-        Self(format!("{prefix}: {}", self.0))
+        Self { message: format!("{prefix}: {}", self.message), ..self }
+    }
+
+    /// A case about what a backend does not offer does not apply to it; every other error fails the case.
+    #[track_caller]
+    pub fn unless_unsupported(error: Error) -> Self {
+        let not_applicable = error.kind() == ErrorKind::Unsupported;
+        match not_applicable {
+            true => Self { message: error.to_string(), not_applicable },
+            false => error.into(),
+        }
+    }
+
+    /// Whether the case means nothing on this backend.
+    pub fn is_not_applicable(&self) -> bool {
+        self.not_applicable
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.message)
     }
 }
 

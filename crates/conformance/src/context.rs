@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use syntrix_storage_core::backend::{Backend, Ledger};
 use syntrix_storage_core::{
     Capabilities, CollectionPath, Direction, Document, DocumentAdmin, DocumentPath, DocumentStore,
     ErrorKind, IndexDefinition, ManualClock, Operator, OrderBy, Page, Query, Result, Retention,
@@ -74,6 +75,17 @@ impl Context {
     pub fn store_admin(&self) -> Arc<dyn StoreAdmin> {
         let state = self.state();
         opened(state.current.store_admin(state.setup.store))
+    }
+
+    /// What routes use of the backend under the store of this case. A case does not apply where there is none of it.
+    pub fn backend<T>(&self, part: impl FnOnce(&dyn Backend) -> Result<T>) -> CaseResult<T> {
+        let part = self.handle().backend().and_then(|backend| part(&*backend));
+        part.map_err(Failure::unless_unsupported)
+    }
+
+    /// The ledger beside the data of this case.
+    pub fn ledger(&self) -> CaseResult<Arc<dyn Ledger>> {
+        self.backend(|backend| backend.ledger())
     }
 
     /// The handle both come from.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::StoreKind;
+use syntrix_storage_core::backend::{Backend, StoreKind};
 use syntrix_storage_core::{
-    Capabilities, DocumentAdmin, DocumentStore, ManualClock, Result, Retention, StoreAdmin,
-    TokenRevocationStore, UserStore,
+    Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, ManualClock, Result, Retention,
+    StoreAdmin, TokenRevocationStore, UserStore,
 };
 
 /// Opens stores for the suite.
@@ -59,6 +59,16 @@ pub trait Handle: Send + Sync {
 
     /// Accounts or revoked tokens, as operators see them.
     fn store_admin(&self, store: StoreKind) -> Result<Arc<dyn StoreAdmin>>;
+
+    /// The one backend under the open store, for the cases about what routes use of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] if there are several or the harness does not show it; then those cases do not apply.
+    fn backend(&self) -> Result<Arc<dyn Backend>> {
+        Err(Error::new(ErrorKind::Unsupported, "conformance")
+            .with_message("the harness does not show the backend under its stores"))
+    }
 
     /// Closes the stores and everything under them.
     async fn close(&self) -> Result<()>;

@@ -114,10 +114,14 @@ pub async fn run(
 /// Runs one case, with fast paths and without if that makes a difference.
 pub(crate) async fn run_case(harness: Arc<dyn Harness>, case: &'static Case) -> CaseReport {
     let started = Instant::now();
-    let (verdict, reason) = match applicable(case, harness.capabilities(case.group.store())) {
+    let store = store_of(case, &*harness);
+    let (verdict, reason) = match applicable(case, store, harness.capabilities(store)) {
         Err(reason) => (Verdict::NotApplicable, Some(reason)),
-        Ok(capabilities) => match run_modes(harness, case, &capabilities).await {
+        Ok(capabilities) => match run_modes(harness, case, store, &capabilities).await {
             Ok(()) => (Verdict::Passed, None),
+            Err(failure) if failure.is_not_applicable() => {
+                (Verdict::NotApplicable, Some(failure.to_string()))
+            }
             Err(failure) => (Verdict::Failed, Some(failure.to_string())),
         },
     };
@@ -125,9 +129,23 @@ pub(crate) async fn run_case(harness: Arc<dyn Harness>, case: &'static Case) -> 
     CaseReport { id, group: case.group, name, verdict, reason, duration: started.elapsed() }
 }
 
+/// The ledger is beside whichever store the backend offers.
+fn store_of(case: &Case, harness: &dyn Harness) -> StoreKind {
+    let offered = |store: &StoreKind| harness.capabilities(*store).is_some();
+    match case.group {
+        Group::Led => StoreKind::ALL.into_iter().find(offered),
+        _ => None,
+    }
+    .unwrap_or(case.group.store())
+}
+
 /// What the store of the case offers, or why the case does not apply to it.
-fn applicable(case: &Case, offered: Option<Capabilities>) -> Result<Capabilities, String> {
-    let store = case.group.store().as_str();
+fn applicable(
+    case: &Case,
+    store: StoreKind,
+    offered: Option<Capabilities>,
+) -> Result<Capabilities, String> {
+    let store = store.as_str();
     let offered = offered.ok_or_else(|| format!("the backend does not offer the store {store}"))?;
     match case.missing(&offered) {
         Some(need) => Err(format!("the backend does not offer the capability {}", need.as_str())),
@@ -138,18 +156,24 @@ fn applicable(case: &Case, offered: Option<Capabilities>) -> Result<Capabilities
 async fn run_modes(
     harness: Arc<dyn Harness>,
     case: &'static Case,
+    store: StoreKind,
     capabilities: &Capabilities,
 ) -> CaseResult {
-    run_once(Arc::clone(&harness), case, true).await?;
+    run_once(Arc::clone(&harness), case, store, true).await?;
     if case.is_about_writes() && capabilities.replace_live {
-        let slow = run_once(harness, case, false).await;
+        let slow = run_once(harness, case, store, false).await;
         slow.map_err(|failure| failure.prefixed("with fast paths off"))?;
     }
     Ok(())
 }
 
-async fn run_once(harness: Arc<dyn Harness>, case: &Case, fast_paths: bool) -> CaseResult {
-    let setup = Setup { fast_paths, ..Setup::new(case.group.store()) };
+async fn run_once(
+    harness: Arc<dyn Harness>,
+    case: &Case,
+    store: StoreKind,
+    fast_paths: bool,
+) -> CaseResult {
+    let setup = Setup { fast_paths, ..Setup::new(store) };
     in_context(harness, case.id, setup, case.run).await
 }
 

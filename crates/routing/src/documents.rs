@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Feed, FeedPage, Write};
+use syntrix_storage_core::backend::{
+    Applied, CallContext, DocumentBackend, Feed, FeedPage, Ledger, Write,
+};
 use syntrix_storage_core::{
     Capabilities, Document, DocumentPath, HealthReport, IndexDefinition, IndexStatus, Operation,
     Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp, TokenSeal,
 };
 
 use crate::plan::{Strategy, Target};
+use crate::replication::DocumentReplication;
+use crate::replicator::purge;
 
 /// The future of a backend's call.
 type Answer<'call, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'call>>;
@@ -22,19 +26,45 @@ type Answer<'call, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'call>>;
 pub struct DocumentRoute {
     strategy: Box<dyn Strategy>,
     primary: Arc<dyn DocumentBackend>,
-    shadow: Option<Arc<dyn DocumentBackend>>,
+    /// Where another process's route may have pinned the tombstones.
+    ledger: Option<Arc<dyn Ledger>>,
+    replication: Option<Arc<DocumentReplication>>,
 }
 
 impl DocumentRoute {
-    /// A route to `primary` alone.
-    pub fn single(primary: Arc<dyn DocumentBackend>) -> Self {
-        Self { strategy: Box::new(crate::Single), primary, shadow: None }
+    /// A route to `primary` alone. `ledger` is the primary's, if it has one: while another process has a shadow for the
+    /// same data, it says that tombstones must stay.
+    pub fn single(primary: Arc<dyn DocumentBackend>, ledger: Option<Arc<dyn Ledger>>) -> Self {
+        Self { strategy: Box::new(crate::Single), primary, ledger, replication: None }
+    }
+
+    /// A route to `primary` whose writes reach the shadow of `replication` too.
+    pub fn dual_write(
+        primary: Arc<dyn DocumentBackend>,
+        replication: Arc<DocumentReplication>,
+    ) -> Self {
+        let strategy = Box::new(crate::DualWrite { reads: crate::ReadFrom::Primary });
+        Self { strategy, primary, ledger: None, replication: Some(replication) }
+    }
+
+    /// What takes a copy of the writes of `operation`.
+    fn mirror(&self, operation: Operation) -> Option<&DocumentReplication> {
+        self.strategy.plan(operation).mirror.and(self.replication.as_deref())
+    }
+
+    /// In a task of its own: the shadow's indexes are nothing that a caller waits for.
+    fn copy_indexes(&self) {
+        if let Some(replication) = self.replication.clone() {
+            tokio::spawn(async move { replication.copy_indexes().await });
+        }
     }
 
     /// The database whose answer the caller gets.
     fn authority(&self, operation: Operation) -> &dyn DocumentBackend {
-        match (self.strategy.plan(operation).authority, &self.shadow) {
-            (Target::Shadow, Some(shadow)) => &**shadow,
+        match (self.strategy.plan(operation).authority, &self.replication) {
+            (Target::Shadow, Some(replication)) => {
+                replication.link().get().map_or(&*self.primary, |shadow| &*shadow.store)
+            }
             _ => &*self.primary,
         }
     }
@@ -82,7 +112,11 @@ impl DocumentBackend for DocumentRoute {
     }
 
     async fn write(&self, writes: Vec<Write>, context: &CallContext) -> Vec<Result<Applied>> {
-        self.authority(context.operation).write(writes, context).await
+        let outcomes = self.authority(context.operation).write(writes, context).await;
+        match self.mirror(context.operation) {
+            Some(replication) => replication.mirror(outcomes).await,
+            None => outcomes,
+        }
     }
 
     fn query<'route, 'plan, 'context, 'read>(
@@ -123,11 +157,21 @@ impl DocumentBackend for DocumentRoute {
     }
 
     async fn trim_feed(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        if let Some(replication) = &self.replication {
+            replication.trim_shadow(before, limit);
+        }
         self.authority(Operation::Purge).trim_feed(before, limit).await
     }
 
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<PurgeReport> {
-        self.authority(Operation::Purge).purge(before, limit).await
+        match (&self.replication, &self.ledger) {
+            (Some(replication), _) => replication.purge(before, limit).await,
+            (None, Some(ledger)) if purge::pin(&**ledger).await?.is_some() => {
+                tracing::debug!("tombstones are kept: another process has a shadow for these data");
+                Ok(PurgeReport::default())
+            }
+            (None, _) => self.authority(Operation::Purge).purge(before, limit).await,
+        }
     }
 
     async fn list_indexes(&self) -> Result<Vec<IndexStatus>> {
@@ -135,11 +179,15 @@ impl DocumentBackend for DocumentRoute {
     }
 
     async fn create_index(&self, index: &IndexDefinition) -> Result<()> {
-        self.authority(Operation::Schema).create_index(index).await
+        self.authority(Operation::Schema).create_index(index).await?;
+        self.copy_indexes();
+        Ok(())
     }
 
     async fn drop_index(&self, name: &str) -> Result<bool> {
-        self.authority(Operation::Schema).drop_index(name).await
+        let dropped = self.authority(Operation::Schema).drop_index(name).await?;
+        self.copy_indexes();
+        Ok(dropped)
     }
 
     async fn health(&self) -> Result<HealthReport> {
@@ -147,10 +195,10 @@ impl DocumentBackend for DocumentRoute {
     }
 
     async fn close(&self) -> Result<()> {
-        self.primary.close().await?;
-        match &self.shadow {
-            Some(shadow) => shadow.close().await,
+        let replication = match &self.replication {
+            Some(replication) => replication.close().await,
             None => Ok(()),
-        }
+        };
+        self.primary.close().await.and(replication)
     }
 }

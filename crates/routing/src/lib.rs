@@ -1,14 +1,35 @@
 //! Routes: which database answers which operation.
 //!
 //! A route is a backend made of backends. It sits under the engine, gets the operation with each call, and asks its strategy
-//! for a [`RoutePlan`]. This release has the strategy [`Single`].
+//! for a [`RoutePlan`]. A route with a shadow mirrors what the primary wrote, for freshness, and replicates the primary's
+//! change feed, for completeness.
 
+mod breaker;
+mod content;
+mod control;
 mod documents;
+mod fault;
+mod mirror;
+mod options;
 mod plan;
+mod replication;
+mod replicator;
+mod shadow;
 mod verify;
 
+pub use breaker::{Breaker, BreakerState};
+pub use content::same_content;
+pub use control::RouteControl;
 pub use documents::DocumentRoute;
+pub use fault::MirrorFault;
+pub use options::{MirrorMode, ReplicationOptions};
 pub use plan::{DualWrite, ReadFrom, ReadReplica, RoutePlan, Single, Strategy, Target};
+pub use replication::DocumentReplication;
+pub use replicator::DeadLetter;
+pub use replicator::status::{
+    FillStatus, HolderStatus, LagStatus, MirrorStatus, ReplicatedStatus, StatusReport,
+};
+pub use shadow::{OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 pub use verify::{
     Barrier, Depth, Finding, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,
     VerdictCounts, Verify, VerifyOptions, VerifySummary,

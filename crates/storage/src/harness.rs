@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use syntrix_storage_conformance::{Handle, Harness, Setup};
-use syntrix_storage_core::backend::StoreKind;
+use syntrix_storage_core::backend::{Backend, StoreKind};
 use syntrix_storage_core::{
     Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, Result, StoreAdmin,
     TokenRevocationStore, UserStore,
@@ -184,6 +184,10 @@ impl Handle for OpenHandle {
 
     fn store_admin(&self, store: StoreKind) -> Result<Arc<dyn StoreAdmin>> {
         self.storage.store_admin(store)
+    }
+
+    fn backend(&self) -> Result<Arc<dyn Backend>> {
+        self.storage.only_backend()
     }
 
     async fn close(&self) -> Result<()> {

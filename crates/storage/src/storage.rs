@@ -221,6 +221,17 @@ impl Storage {
         result
     }
 
+    /// The backend under all stores, for the conformance suite.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn only_backend(&self) -> Result<Arc<dyn Backend>> {
+        let mut backends = self.0.backends.0.values();
+        match (backends.next(), backends.next()) {
+            (Some(backend), None) => Ok(Arc::clone(backend)),
+            _ => Err(Error::new(ErrorKind::Unsupported, "conformance")
+                .with_message("the stores lie on several backends")),
+        }
+    }
+
     async fn close_all(&self) -> Result<()> {
         let stores = self.0.stores.close().await;
         stores.and(self.0.backends.close().await)

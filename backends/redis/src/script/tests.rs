@@ -15,7 +15,7 @@ const START: i64 = 20_000_000_000_000;
 fn with_time_given() -> Scripts {
     let text = CHANGE.replace("redis.call('TIME')", "{ARGV[10], ARGV[11]}");
     assert_ne!(text, CHANGE);
-    Scripts { change: Source::new(Box::leak(text.into_boxed_str())), read: Source::new(READ) }
+    Scripts { change: Source::new(Box::leak(text.into_boxed_str())), ..Scripts::new() }
 }
 
 fn connection() -> Connection {

@@ -6,6 +6,7 @@ mod feed;
 mod identities;
 mod indexes;
 mod leases;
+mod ledger;
 mod lifetime;
 mod maintenance;
 mod opening;

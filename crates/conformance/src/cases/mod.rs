@@ -9,6 +9,7 @@ mod doc_limits;
 mod doc_names;
 mod doc_values;
 mod idx;
+mod led;
 mod obs;
 mod ord;
 mod ord_values;
@@ -49,7 +50,7 @@ use crate::case::Case;
 
 /// Every case, in the catalogue's order.
 pub fn cases() -> Vec<&'static Case> {
-    let groups: [&'static [Case]; 39] = [
+    let groups: [&'static [Case]; 40] = [
         doc::CASES,
         doc_limits::CASES,
         doc_names::CASES,
@@ -85,6 +86,7 @@ pub fn cases() -> Vec<&'static Case> {
         rev_rotation::CASES,
         rev_reference::CASES,
         rev_whole::CASES,
+        led::CASES,
         con::CASES,
         bad::CASES,
         bad_calls::CASES,

@@ -63,6 +63,24 @@ impl LedgerKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The first text behind every key that starts with this one, in byte order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syntrix_storage_core::backend::LedgerKey;
+    ///
+    /// let prefix = LedgerKey::parse("documents/dead/")?;
+    /// assert_eq!(prefix.prefix_end(), "documents/dead0");
+    /// # Ok::<(), syntrix_storage_core::Error>(())
+    /// ```
+    pub fn prefix_end(&self) -> String {
+        let mut characters = self.0.chars();
+        // All characters of a key are ASCII and none is the last one.
+        let behind = characters.next_back().and_then(|last| char::from_u32(last as u32 + 1));
+        characters.chain(behind).collect()
+    }
 }
 
 /// One record of a ledger.

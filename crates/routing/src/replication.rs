@@ -1,0 +1,331 @@
+//! The shadow's side of a document route: link, mirror and replicator.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{Applied, DocumentBackend, Feed, Ledger};
+use syntrix_storage_core::{
+    Clock, DocumentPath, Error, ErrorKind, Position, PurgeReport, Result, SystemClock, Timestamp,
+};
+
+use crate::control::RouteControl;
+use crate::mirror::Mirror;
+use crate::options::ReplicationOptions;
+use crate::replicator::apply::Applier;
+use crate::replicator::dead_letters::{self, DeadLetter, DeadLetters};
+use crate::replicator::purge::{self, purge_shadow};
+use crate::replicator::records::{
+    self, CHECKPOINT, CheckpointBody, FILL, FillBody, LEASE, LeaseBody,
+};
+use crate::replicator::status::{FillStatus, HolderStatus, LagStatus, MirrorStatus, StatusReport};
+use crate::replicator::{Replicator, checkpoint, not_caught_up};
+use crate::shadow::{OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+
+/// Longest wait of a purge for the shadow to catch up.
+const PURGE_WAIT: Duration = Duration::from_secs(5);
+/// Time for giving the lease up, whatever came before.
+const CLOSE_MIN: Duration = Duration::from_millis(500);
+/// Longest wait of `status` for one side.
+const STATUS_WAIT: Duration = Duration::from_secs(2);
+
+/// What keeps the shadow of a document route up to date.
+#[derive(Debug)]
+pub struct DocumentReplication {
+    strategy: String,
+    primary: Arc<dyn DocumentBackend>,
+    primary_ledger: Arc<dyn Ledger>,
+    link: Arc<ShadowLink<dyn DocumentBackend>>,
+    mirror: Arc<Mirror>,
+    replicator: Arc<Replicator>,
+    options: ReplicationOptions,
+}
+
+impl DocumentReplication {
+    /// Begins to open the shadow and to compete for replicating to it; waits for neither. Must be called within a runtime.
+    pub fn start(
+        strategy: impl Into<String>,
+        primary: Arc<dyn DocumentBackend>,
+        primary_ledger: Arc<dyn Ledger>,
+        shadow: Arc<dyn ShadowOpener>,
+        options: ReplicationOptions,
+    ) -> Arc<Self> {
+        let link = ShadowLink::<dyn DocumentBackend>::connect(
+            shadow,
+            primary_ledger.store_id(),
+            |backend| backend.documents(),
+        );
+        let mirror = Mirror::new(Arc::clone(&link), options.clone());
+        let replicator = Replicator::new(
+            Arc::clone(&primary),
+            Arc::clone(&primary_ledger),
+            Arc::clone(&link),
+            options.clone(),
+        );
+        replicator.start();
+        let strategy = strategy.into();
+        Arc::new(Self { strategy, primary, primary_ledger, link, mirror, replicator, options })
+    }
+
+    /// The way to the shadow.
+    pub fn link(&self) -> &Arc<ShadowLink<dyn DocumentBackend>> {
+        &self.link
+    }
+
+    /// Sends what the primary wrote to the shadow.
+    pub(crate) async fn mirror(&self, outcomes: Vec<Result<Applied>>) -> Vec<Result<Applied>> {
+        self.mirror.follow(outcomes).await
+    }
+
+    /// Purges the shadow to the end, then the primary, if this process replicates and the shadow has everything; else nothing.
+    pub(crate) async fn purge(&self, before: Timestamp, limit: usize) -> Result<PurgeReport> {
+        if purge::pin(&*self.primary_ledger).await?.is_none() {
+            return self.primary.purge(before, limit).await;
+        }
+        let Some(shadow) = self.link.get().filter(|_| self.leads()) else {
+            tracing::debug!(
+                "tombstones are kept: this process does not replicate, or the shadow is not well"
+            );
+            return Ok(PurgeReport::default());
+        };
+        let caught_up = async {
+            while !self.link.is_filled() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            self.replicator.reach_end().await;
+        };
+        if tokio::time::timeout(PURGE_WAIT, caught_up).await.is_err() {
+            tracing::info!("tombstones are kept: the shadow is not filled, or not caught up");
+            return Ok(PurgeReport::default());
+        }
+        purge_shadow(&*shadow.store, before).await?;
+        self.primary.purge(before, limit).await
+    }
+
+    fn leads(&self) -> bool {
+        self.replicator.counts.is_holder.load(Ordering::Acquire) && self.link.is_mirrored()
+    }
+
+    /// The shadow's own history is read by nobody but its own watchers; nobody else trims it.
+    pub(crate) fn trim_shadow(&self, before: Timestamp, limit: usize) {
+        let Some(shadow) = self.link.get().filter(|_| self.link.is_mirrored()) else { return };
+        let store = Arc::clone(&shadow.store);
+        tokio::spawn(async move {
+            if let Err(error) = store.trim_feed(before, limit).await {
+                tracing::debug!(%error, "the shadow's history was not trimmed");
+            }
+        });
+    }
+
+    /// Declares on the shadow what the primary declares, if this process replicates.
+    pub(crate) async fn copy_indexes(&self) {
+        let Some(shadow) = self.link.get().filter(|_| self.link.is_mirrored()) else { return };
+        let copied = crate::replicator::session::copy_indexes(&*self.primary, &*shadow.store).await;
+        if let Err(error) = copied {
+            tracing::warn!(%error, "the primary's indexes are not all on the shadow");
+        }
+    }
+
+    /// Waits for mirrors under way and, if this process replicates to a shadow that is well, for what it has not yet; up to
+    /// the limit. Then gives the lease up and closes the shadow's store.
+    pub(crate) async fn close(&self) -> Result<()> {
+        let end = Instant::now() + self.options.close_timeout;
+        let left = || end.saturating_duration_since(Instant::now());
+        self.mirror.settle(left()).await;
+        if self.leads() && self.link.state() == ShadowState::Up {
+            // Whatever is left then, the next holder delivers.
+            let _ = tokio::time::timeout(left(), self.replicator.reach_end()).await;
+        }
+        self.link.close();
+        self.replicator.wait_until_stopped(left().max(CLOSE_MIN)).await;
+        match self.link.get() {
+            Some(shadow) => shadow.store.close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The shadow, for an operator who asks for it.
+    fn reached(&self) -> Result<&OpenShadow<dyn DocumentBackend>> {
+        self.link.get().ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, "routing")
+                .with_message("the shadow was not reached yet")
+                .with_fact("shadow", format!("{:?}", self.link.state()))
+        })
+    }
+
+    /// The shadow, once it was opened.
+    async fn reach(&self, limit: Duration) -> Result<&OpenShadow<dyn DocumentBackend>> {
+        match tokio::time::timeout(limit, self.link.opened()).await {
+            Ok(shadow) => Ok(shadow),
+            Err(_) => self.reached(),
+        }
+    }
+
+    async fn applier(&self, shadow: &OpenShadow<dyn DocumentBackend>) -> Result<Applier> {
+        Ok(Applier {
+            primary: Arc::clone(&self.primary),
+            shadow: Arc::clone(&shadow.store),
+            dead: DeadLetters::load(&shadow.ledger, self.options.dead_letters_max).await?,
+            counts: Arc::clone(&self.replicator.counts),
+            options: self.options.clone(),
+        })
+    }
+
+    async fn void_checkpoint(&self, ledger: &dyn Ledger) -> Result<()> {
+        while let Some((revision, body)) = checkpoint::read(ledger).await? {
+            let body = CheckpointBody { void: true, filled: false, ..body };
+            if records::write(ledger, CHECKPOINT, Some(revision), &body).await?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn mirror_status(&self) -> MirrorStatus {
+        let counts = &self.mirror.counts;
+        MirrorStatus {
+            breaker: self.mirror.breaker.state_now(),
+            opened: self.mirror.breaker.opened(),
+            confirmed: counts.confirmed.load(Ordering::Relaxed),
+            failed: counts.failed.load(Ordering::Relaxed),
+            skipped: counts.skipped.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What the records on the shadow say.
+    async fn describe_shadow(&self, report: &mut StatusReport) -> Result<()> {
+        let Some(shadow) = self.link.get() else { return Ok(()) };
+        let ledger = &*shadow.ledger;
+        report.holder = records::read::<LeaseBody>(ledger, LEASE)
+            .await?
+            .map(|(_, body)| body)
+            .filter(|body| !body.released)
+            .map(|body| HolderStatus {
+                name: body.holder,
+                term: body.term,
+                is_here: self.replicator.counts.is_holder.load(Ordering::Acquire),
+            });
+        report.dead_letters = Some(dead_letters::each(ledger).await?.len() as u64);
+        let Some((_, body)) = checkpoint::read(ledger).await? else { return Ok(()) };
+        (report.filled, report.history_lost) = (body.filled && !body.void, body.history_lost);
+        report.fill = records::read::<FillBody>(ledger, FILL).await?.map(|(_, fill)| FillStatus {
+            number: fill.fill,
+            copied: fill.copied,
+            removed: fill.removed,
+            copied_to: fill.copied_to,
+            done: fill.copy_done && body.filled,
+            rate_per_second: self.replicator.counts.fill_rate(),
+            pause_ms: self.replicator.counts.fill_pause(),
+        });
+        self.describe_lag(&body, report).await
+    }
+
+    async fn describe_lag(
+        &self,
+        checkpoint: &CheckpointBody,
+        report: &mut StatusReport,
+    ) -> Result<()> {
+        let place = Position::try_from(&checkpoint.position)?;
+        let (end, _) = self.primary.feed_end().await?;
+        let first = self.primary.feed(&Feed::After(place.clone()), None, 1).await?;
+        let Some(first) = first.changes.first() else {
+            report.lag = Some(LagStatus { seconds: 0.0, events: Some(0) });
+            return Ok(());
+        };
+        let age = SystemClock.now().as_milliseconds() - first.commit_time.as_milliseconds();
+        let seconds = age.max(0) as f64 / 1000.0;
+        report.lag = Some(LagStatus { seconds, events: events_between(&place, &end) });
+        let window = self.primary.retention().watch().as_secs();
+        report.feed_window_left_seconds = Some(window.saturating_sub(seconds as u64));
+        Ok(())
+    }
+}
+
+impl Drop for DocumentReplication {
+    /// A route that was never closed leaves its lease to the lease time, and its tasks end.
+    fn drop(&mut self) {
+        self.link.close();
+    }
+}
+
+/// Places that carry more than a number are not counted by it.
+fn events_between(place: &Position, end: &Position) -> Option<u64> {
+    let are_numbers = place.state.is_empty() && end.state.is_empty();
+    are_numbers.then(|| end.sequence.saturating_sub(place.sequence))
+}
+
+#[async_trait]
+impl RouteControl for DocumentReplication {
+    async fn status(&self) -> Result<StatusReport> {
+        let mut report = StatusReport {
+            store: "documents",
+            strategy: self.strategy.clone(),
+            shadow: self.link.state(),
+            filled: self.link.is_filled(),
+            holder: None,
+            lag: None,
+            mirror: self.mirror_status(),
+            replicated: self.replicator.counts.report(),
+            dead_letters: None,
+            fill: None,
+            history_lost: 0,
+            feed_window_left_seconds: None,
+            pinned_since_ms: None,
+        };
+        let described = tokio::time::timeout(STATUS_WAIT, self.describe_shadow(&mut report)).await;
+        if !matches!(described, Ok(Ok(()))) {
+            tracing::debug!(?described, "the status is without what a side did not tell");
+        }
+        let pin = tokio::time::timeout(STATUS_WAIT, purge::pin(&*self.primary_ledger)).await;
+        report.pinned_since_ms = pin.ok().and_then(Result::ok).flatten().map(|pin| pin.since_ms);
+        Ok(report)
+    }
+
+    async fn drain(&self, limit: Duration) -> Result<()> {
+        match tokio::time::timeout(limit, self.replicator.catch_up()).await {
+            Ok(caught_up) => caught_up,
+            Err(_) => Err(not_caught_up(limit, &self.link.state())),
+        }
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
+        let shadow = self.reach(STATUS_WAIT).await?;
+        let letters = dead_letters::each(&*shadow.ledger).await?;
+        Ok(letters.into_iter().map(|(_, letter)| letter).collect())
+    }
+
+    async fn retry_dead_letter(&self, path: &str) -> Result<bool> {
+        let (shadow, path) = (self.reach(STATUS_WAIT).await?, DocumentPath::parse(path)?);
+        let key = records::dead_key(&path)?;
+        if shadow.ledger.read(&key).await?.is_none() {
+            return Err(no_such_letter(&path));
+        }
+        self.applier(shadow).await?.settle(&path).await?;
+        Ok(shadow.ledger.read(&key).await?.is_none())
+    }
+
+    async fn drop_dead_letter(&self, path: &str) -> Result<()> {
+        let (shadow, path) = (self.reach(STATUS_WAIT).await?, DocumentPath::parse(path)?);
+        match dead_letters::remove(&*shadow.ledger, &records::dead_key(&path)?).await? {
+            true => Ok(()),
+            false => Err(no_such_letter(&path)),
+        }
+    }
+
+    async fn drop_route(&self) -> Result<()> {
+        let shadow = self.reach(STATUS_WAIT).await;
+        self.link.drop_route();
+        self.replicator.wait_until_stopped(self.options.close_timeout).await;
+        if let Ok(shadow) = shadow {
+            self.void_checkpoint(&*shadow.ledger).await?;
+        }
+        purge::lift_pin(&*self.primary_ledger).await
+    }
+}
+
+fn no_such_letter(path: &DocumentPath) -> Error {
+    Error::new(ErrorKind::NotFound, "routing")
+        .with_message("there is no dead letter of this document")
+        .with_fact("path", path)
+}

@@ -1,0 +1,203 @@
+//! Brings images of the primary to the shadow, in any order and as often as it may be.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::try_join_all;
+use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Write};
+use syntrix_storage_core::{
+    Consistency, Document, DocumentPath, Error, ErrorKind, Operation, Result, Retry,
+};
+
+use crate::content::same_content;
+use crate::options::ReplicationOptions;
+use crate::replicator::dead_letters::DeadLetters;
+use crate::replicator::status::Counts;
+
+/// Most documents in one call of the shadow.
+const WRITES_MAX: usize = 250;
+/// How often a document is settled again that others write meanwhile.
+const ATTEMPTS_MAX: usize = 20;
+
+/// Where an image comes from, which decides what a newer one on the shadow means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The feed: a newer one was mirrored or fed before.
+    Feed,
+    /// A copy of everything: a newer one was mirrored, or the primary went back behind the shadow.
+    Copy,
+}
+
+/// Applies to one shadow.
+#[derive(Debug)]
+pub(crate) struct Applier {
+    pub(crate) primary: Arc<dyn DocumentBackend>,
+    pub(crate) shadow: Arc<dyn DocumentBackend>,
+    pub(crate) dead: DeadLetters,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) options: ReplicationOptions,
+}
+
+impl Applier {
+    /// Applies all of `images`, which hold a path once at most. Either all are on the shadow afterwards, or newer ones, or a
+    /// dead letter tells of them; or it is an error and some may be.
+    pub(crate) async fn apply(&self, images: Vec<Document>, source: Source) -> Result<()> {
+        let lanes = self.options.lanes.max(1);
+        let mut parts: Vec<Vec<Document>> = vec![Vec::new(); lanes];
+        for image in images {
+            parts[usize::from(image.path().key().as_bytes()[0]) % lanes].push(image);
+        }
+        try_join_all(parts.into_iter().map(|part| self.apply_part(part, source))).await.map(drop)
+    }
+
+    async fn apply_part(&self, mut part: Vec<Document>, source: Source) -> Result<()> {
+        while !part.is_empty() {
+            let rest = part.split_off(part.len().min(WRITES_MAX));
+            self.apply_some(&part, source).await?;
+            part = rest;
+        }
+        Ok(())
+    }
+
+    async fn apply_some(&self, images: &[Document], source: Source) -> Result<()> {
+        let writes = images.iter().cloned().map(Write::ApplyIfNewer).collect();
+        let outcomes = self.write(writes).await?;
+        for (image, outcome) in images.iter().zip(outcomes) {
+            match outcome {
+                Ok(Applied::Yes(_) | Applied::ShadowPending(_)) => {
+                    self.counts.applied(1);
+                    self.dead.forget(image.path()).await?;
+                }
+                Ok(Applied::No(Some(current))) if is_settled(image, &current, source) => {
+                    self.counts.known(1);
+                }
+                Ok(Applied::No(_)) => self.settle(image.path()).await?,
+                Err(error) if is_poison(&error) => self.dead.add(image, &error).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the shadow's record of `path` the primary's, where versions alone do not decide.
+    ///
+    /// The shadow is read first: what it has was on the primary before. So if the primary's record has the lower version
+    /// afterwards, or the same one with other content, its history is another one than the shadow's, and the primary is right.
+    pub(crate) async fn settle(&self, path: &DocumentPath) -> Result<()> {
+        for _ in 0..ATTEMPTS_MAX {
+            let on_shadow = self.shadow.get(path, &self.context()).await?;
+            let on_primary = self.primary.get(path, &strong()).await?;
+            let Some(right) = on_primary else { return Ok(()) };
+            let write = match &on_shadow {
+                Some(wrong) if same_content(wrong, &right) => return self.dead.forget(path).await,
+                Some(wrong) if wrong.version() >= right.version() => {
+                    self.counts.lineage(1);
+                    tracing::warn!(
+                        %path, shadow_version = %wrong.version(), primary_version = %right.version(),
+                        "lineage: the shadow's record is of another history; the primary's replaces it"
+                    );
+                    Write::Replace { expected: wrong.version(), document: right.clone() }
+                }
+                _ => Write::ApplyIfNewer(right.clone()),
+            };
+            match self.write(vec![write]).await?.pop() {
+                Some(Ok(Applied::Yes(_))) => {
+                    self.counts.applied(1);
+                    return self.dead.forget(path).await;
+                }
+                Some(Err(error)) if is_poison(&error) => {
+                    return self.dead.add(&right, &error).await;
+                }
+                Some(Err(error)) => return Err(error),
+                // Somebody wrote in between: look again.
+                _ => {}
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "replicate")
+            .with_message("others wrote the document on the shadow every time; it is tried again")
+            .with_fact("path", path))
+    }
+
+    pub(crate) async fn write(&self, writes: Vec<Write>) -> Result<Vec<Result<Applied>>> {
+        let count = writes.len();
+        let context = self.context();
+        let writing = self.shadow.write(writes, &context);
+        let outcomes = tokio::time::timeout(self.options.apply_timeout, writing)
+            .await
+            .map_err(|_| too_slow())?;
+        if outcomes.len() == count {
+            return Ok(outcomes);
+        }
+        Err(Error::new(ErrorKind::Internal, "replicate")
+            .with_message("the shadow gave fewer outcomes than writes"))
+    }
+
+    pub(crate) fn context(&self) -> CallContext {
+        let deadline = Instant::now() + self.options.apply_timeout;
+        CallContext::new(Operation::Migrate).with_deadline(Some(deadline))
+    }
+}
+
+/// A read that sees every commit, past the route.
+pub(crate) fn strong() -> CallContext {
+    CallContext::new(Operation::ReadStrong).with_consistency(Consistency::Strong)
+}
+
+/// Whether what the shadow has instead of `image` needs no second look.
+fn is_settled(image: &Document, current: &Document, source: Source) -> bool {
+    if current.version() == image.version() {
+        return same_content(image, current);
+    }
+    source == Source::Feed && current.created_at() == image.created_at()
+}
+
+/// Whether the document itself is what the shadow does not take. Everything else is tried again.
+fn is_poison(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::InvalidArgument | ErrorKind::PathConflict | ErrorKind::Unsupported => true,
+        ErrorKind::Internal => error.retry() == Retry::Never,
+        _ => false,
+    }
+}
+
+fn too_slow() -> Error {
+    Error::new(ErrorKind::Timeout, "replicate").with_message("the shadow did not answer in time")
+}
+
+/// The last image of each path, in no order that matters. In the feed's order and not by version: after a purge a path begins
+/// again at 1.
+pub(crate) fn coalesce(images: impl Iterator<Item = Document>) -> Vec<Document> {
+    let last: HashMap<_, _> = images.map(|image| (*image.path().key(), image)).collect();
+    last.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use syntrix_storage_core::{Body, Timestamp};
+
+    use super::*;
+
+    fn document(path: &str, created_at: i64) -> Document {
+        let path = DocumentPath::parse(path).unwrap();
+        Document::first(path, Timestamp::from_milliseconds(created_at), Body::empty())
+    }
+
+    #[test]
+    fn the_last_image_of_a_path_is_kept_even_if_its_version_is_lower() {
+        let old = document("a/1", 1).tombstone(Timestamp::from_milliseconds(2));
+        let new = document("a/1", 9);
+        let kept = coalesce([old, document("a/2", 1), new.clone()].into_iter());
+        assert_eq!(kept.len(), 2);
+        assert!(kept.contains(&new));
+    }
+
+    #[test]
+    fn a_newer_record_of_the_same_life_is_settled_for_the_feed_alone() {
+        let image = document("a/1", 1);
+        let newer = image.replaced(Timestamp::from_milliseconds(5), Body::empty());
+        assert!(is_settled(&image, &newer, Source::Feed));
+        assert!(!is_settled(&image, &newer, Source::Copy), "the primary may have gone back");
+        assert!(!is_settled(&image, &document("a/1", 7), Source::Feed), "another life");
+    }
+}

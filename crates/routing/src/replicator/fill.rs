@@ -1,0 +1,195 @@
+//! The copy of what was there before the route, and the removal of what the shadow has too much.
+//!
+//! Order of the beginning: pin, lease, then the checkpoint with the feed's end as its place, then the first mirrored record,
+//! then the first page of the copy. What is committed behind that place comes with the feed; what was committed before it must
+//! be visible to the copy. It is, on every backend: memory and SQLite commit under one lock and a place is the number of the
+//! last commit; a place of PostgreSQL is a snapshot, and a later snapshot of the same server sees all that an earlier one
+//! saw; a place of MongoDB's change stream is majority-committed when it is given out, and the copy reads by majority from
+//! the primary. So no wait is needed between the two; a backend whose places run ahead of its reads would need one here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Ledger, Write};
+use syntrix_storage_core::{
+    Body, Document, DocumentPath, Metadata, Operation, Result, ScanRequest, Timestamp,
+};
+
+use crate::replicator::Interrupt;
+use crate::replicator::apply::{Applier, Source, strong};
+use crate::replicator::purge;
+use crate::replicator::records::{self, FILL, FORMAT, FillBody};
+use crate::replicator::throttle::Throttle;
+
+/// Records read at once.
+const PAGE: usize = 1000;
+/// What the sweep removes dies at this time, before everything that anybody wrote.
+const BEFORE_ALL: Timestamp = Timestamp::from_milliseconds(0);
+
+/// A fill that is under way, and its record.
+#[derive(Debug)]
+pub(crate) struct Fill<'session> {
+    applier: &'session Applier,
+    ledger: Arc<dyn Ledger>,
+    revision: Option<u64>,
+    body: FillBody,
+    throttle: Throttle,
+}
+
+impl<'session> Fill<'session> {
+    /// Goes on with the fill `number` where it was left, or begins it.
+    pub(crate) async fn resume(
+        applier: &'session Applier,
+        ledger: &Arc<dyn Ledger>,
+        number: u64,
+    ) -> Result<Self> {
+        let found = records::read::<FillBody>(&**ledger, FILL).await?;
+        let revision = found.as_ref().map(|(revision, _)| *revision);
+        let fresh = FillBody { format: FORMAT, fill: number, ..FillBody::default() };
+        let body = found.map(|(_, body)| body).filter(|body| body.fill == number);
+        Ok(Self {
+            applier,
+            ledger: Arc::clone(ledger),
+            revision,
+            body: body.unwrap_or(fresh),
+            throttle: Throttle::default(),
+        })
+    }
+
+    /// Copies to the end, then removes what is too much.
+    pub(crate) async fn run(mut self) -> Result<(), Interrupt> {
+        self.begin_counting();
+        self.copy().await?;
+        self.sweep().await?;
+        *lock(&self.applier.counts.filling) = None;
+        Ok(())
+    }
+
+    fn begin_counting(&self) {
+        *lock(&self.applier.counts.filling) = Some((Instant::now(), 0));
+        tracing::info!(fill = self.body.fill, resumed_at = ?self.body.copied_to, "the shadow is being filled");
+    }
+
+    async fn copy(&mut self) -> Result<(), Interrupt> {
+        let mut page = self.next_page(self.body.copied_to.clone()).await?;
+        while let Some(last) = page.last().map(|last| last.path().as_str().to_owned()) {
+            let count = page.len() as u64;
+            // The next page is read while this one is applied.
+            let (applied, next) = tokio::join!(
+                self.applier.apply(page, Source::Copy),
+                timed(scan(&*self.applier.primary, Some(last.clone())))
+            );
+            applied?;
+            let (next, took) = next?;
+            self.body.copied_to = Some(last);
+            self.body.copied += count;
+            self.save().await?;
+            self.count(count);
+            self.pause(took, next.len()).await;
+            page = next;
+        }
+        self.body.copy_done = true;
+        self.save().await
+    }
+
+    async fn next_page(&self, after: Option<String>) -> Result<Vec<Document>> {
+        match self.body.copy_done {
+            true => Ok(Vec::new()),
+            false => scan(&*self.applier.primary, after).await,
+        }
+    }
+
+    fn count(&self, count: u64) {
+        if let Some((_, copied)) = &mut *lock(&self.applier.counts.filling) {
+            *copied += count;
+        }
+    }
+
+    async fn pause(&mut self, took: Duration, records: usize) {
+        let pause = self.throttle.after(took, records);
+        let shown = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.applier.counts.fill_pause_ms.store(shown, Ordering::Relaxed);
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Looks at every record of the shadow whether the primary has one. A shadow that began empty has nothing too much, but
+    /// one that is filled again may: what was removed while nobody replicated.
+    async fn sweep(&mut self) -> Result<(), Interrupt> {
+        if self.body.fill <= 1 || self.body.sweep_done {
+            return Ok(());
+        }
+        loop {
+            let page = scan(&*self.applier.shadow, self.body.swept_to.clone()).await?;
+            let Some(last) = page.last() else { break };
+            self.body.swept_to = Some(last.path().as_str().to_owned());
+            self.body.removed += self.remove_extras(&page).await?;
+            self.save().await?;
+        }
+        self.body.sweep_done = true;
+        self.save().await
+    }
+
+    async fn remove_extras(&self, page: &[Document]) -> Result<u64> {
+        let paths: Vec<DocumentPath> = page.iter().map(|found| found.path().clone()).collect();
+        let rightful = self.applier.primary.get_many(&paths, &strong()).await?;
+        let mut removed = 0;
+        for (extra, _) in page.iter().zip(rightful).filter(|(_, rightful)| rightful.is_none()) {
+            removed += u64::from(self.remove(extra).await?);
+        }
+        if removed > 0 {
+            purge::purge_shadow(&*self.applier.shadow, BEFORE_ALL.saturating_add(TICK)).await?;
+        }
+        Ok(removed)
+    }
+
+    /// A backend forgets tombstones alone, so the record becomes an ancient one. Whoever created the path on the primary
+    /// meanwhile is looked for again afterwards.
+    async fn remove(&self, extra: &Document) -> Result<bool> {
+        let metadata = Metadata {
+            version: extra.version().next(),
+            updated_at: BEFORE_ALL,
+            deleted: true,
+            ..extra.metadata()
+        };
+        let tombstone = Document::from_parts(extra.path().clone(), metadata, Body::empty());
+        let write = Write::Replace { expected: extra.version(), document: tombstone };
+        let outcome = self.applier.write(vec![write]).await?.pop().transpose()?;
+        self.applier.settle(extra.path()).await?;
+        Ok(matches!(outcome, Some(Applied::Yes(_))))
+    }
+
+    async fn save(&mut self) -> Result<(), Interrupt> {
+        let written = records::write(&*self.ledger, FILL, self.revision, &self.body).await?;
+        self.revision = Some(written.ok_or(Interrupt::Lost)?);
+        Ok(())
+    }
+}
+
+const TICK: Duration = Duration::from_millis(1);
+
+/// Records behind `after` by path, tombstones too.
+async fn scan(backend: &dyn DocumentBackend, after: Option<String>) -> Result<Vec<Document>> {
+    let mut request = ScanRequest::of(None, true);
+    (request.show_deleted, request.after, request.limit) = (true, after, PAGE);
+    let context = CallContext::new(Operation::Migrate)
+        .with_consistency(syntrix_storage_core::Consistency::Strong);
+    backend.scan(&request, &context).await
+}
+
+/// Whether a database has any record at all.
+pub(crate) async fn is_empty(backend: &dyn DocumentBackend) -> Result<bool> {
+    let mut request = ScanRequest::of(None, true);
+    (request.show_deleted, request.limit) = (true, 1);
+    Ok(backend.scan(&request, &CallContext::new(Operation::Migrate)).await?.is_empty())
+}
+
+async fn timed<T>(work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {
+    let started = Instant::now();
+    work.await.map(|value| (value, started.elapsed()))
+}
+
+/// Nothing under this lock can panic half-way.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,171 @@
+//! Follows the primary's feed in batches.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use syntrix_storage_core::Position;
+use syntrix_storage_core::backend::{Change, Feed, FeedPage};
+use tokio::sync::{Mutex, watch};
+
+use crate::replicator::apply::{Applier, Source, coalesce};
+use crate::replicator::session::Progress;
+use crate::replicator::{Outcome, Replicator};
+
+/// Changes of the first batch, before anything is known of their size.
+const FIRST_BATCH: usize = 200;
+const BATCH_MIN: usize = 8;
+/// Longest wait for a change in one call.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+/// After the first change of many, others follow at once: waiting for them makes one batch of them.
+const LINGER: Duration = Duration::from_millis(10);
+
+/// Applies the feed from the checkpoint on.
+#[derive(Debug)]
+pub(crate) struct Follower<'session> {
+    replicator: &'session Replicator,
+    applier: &'session Applier,
+    progress: &'session Mutex<Option<Progress>>,
+    /// Bytes of a change, as of the last batch.
+    bytes_each: AtomicU64,
+}
+
+impl<'session> Follower<'session> {
+    pub(crate) fn new(
+        replicator: &'session Replicator,
+        applier: &'session Applier,
+        progress: &'session Mutex<Option<Progress>>,
+    ) -> Self {
+        Self { replicator, applier, progress, bytes_each: AtomicU64::new(0) }
+    }
+
+    /// Goes on until something ends it.
+    pub(crate) async fn run(&self) -> Outcome<std::convert::Infallible> {
+        let mut asked = self.replicator.tickets.asked.subscribe();
+        let mut saved_at = Instant::now();
+        loop {
+            let ticket = *asked.borrow_and_update();
+            self.go_to_end(ticket, &mut saved_at).await?;
+            let is_saved = self.save_if_due(ticket, &mut saved_at).await?;
+            self.replicator.tickets.served.send_if_modified(|served| {
+                let newer = ticket > *served;
+                *served = ticket.max(*served);
+                newer
+            });
+            self.wait(&mut asked, is_saved).await?;
+        }
+    }
+
+    /// Applies what there is. A request that came before is met by reading up to a place that is asked for now.
+    async fn go_to_end(&self, ticket: u64, saved_at: &mut Instant) -> Outcome<()> {
+        let until = match self.is_asked(ticket) {
+            true => Some(self.replicator.primary.feed_end().await?.0),
+            false => None,
+        };
+        let mut page = self.page(&self.place().await, until.as_ref()).await?;
+        loop {
+            let FeedPage { changes, end, more } = page;
+            let any = !changes.is_empty();
+            let (applied, next) =
+                tokio::join!(self.apply(changes), self.next_page(&end, until.as_ref(), more));
+            applied?;
+            self.reach(&end, any).await;
+            let Some(next) = next? else { return Ok(()) };
+            page = next;
+            if saved_at.elapsed() >= self.replicator.options.checkpoint_interval {
+                self.save(saved_at).await?;
+            }
+        }
+    }
+
+    fn is_asked(&self, ticket: u64) -> bool {
+        ticket > *self.replicator.tickets.served.borrow()
+    }
+
+    /// The next page is read while this one is applied.
+    async fn next_page(
+        &self,
+        end: &Position,
+        until: Option<&Position>,
+        more: bool,
+    ) -> Outcome<Option<FeedPage>> {
+        match more {
+            true => Ok(Some(self.page(end, until).await?)),
+            false => Ok(None),
+        }
+    }
+
+    async fn page(&self, from: &Position, until: Option<&Position>) -> Outcome<FeedPage> {
+        let from = Feed::After(from.clone());
+        Ok(self.replicator.primary.feed(&from, until, self.batch_size()).await?)
+    }
+
+    fn batch_size(&self) -> usize {
+        let options = &self.replicator.options;
+        match self.bytes_each.load(Ordering::Relaxed) {
+            0 => FIRST_BATCH,
+            bytes => {
+                let fitting = options.batch_bytes_max as u64 / bytes;
+                usize::try_from(fitting)
+                    .unwrap_or(usize::MAX)
+                    .clamp(BATCH_MIN, options.batch_changes_max)
+            }
+        }
+        .min(options.batch_changes_max)
+    }
+
+    async fn apply(&self, changes: Vec<Change>) -> Outcome<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let bytes: usize = changes.iter().map(|change| change.document.raw().len() + 200).sum();
+        self.bytes_each.store((bytes / changes.len()) as u64, Ordering::Relaxed);
+        let images = coalesce(changes.into_iter().map(|change| change.document));
+        self.applier.apply(images, Source::Feed).await?;
+        self.replicator.link.succeeded();
+        Ok(())
+    }
+
+    async fn place(&self) -> Position {
+        self.progress.lock().await.as_ref().map(|at| at.place.clone()).unwrap_or_default()
+    }
+
+    async fn reach(&self, place: &Position, any: bool) {
+        if let Some(progress) = &mut *self.progress.lock().await {
+            progress.place = place.clone();
+            progress.is_saved &= !any;
+        }
+    }
+
+    /// Saves at once for somebody who waits, else once in a while. Whether all is saved.
+    async fn save_if_due(&self, ticket: u64, saved_at: &mut Instant) -> Outcome<bool> {
+        let options = &self.replicator.options;
+        if self.is_asked(ticket) || saved_at.elapsed() >= options.checkpoint_interval {
+            self.save(saved_at).await?;
+            return Ok(true);
+        }
+        Ok(self.progress.lock().await.as_ref().is_none_or(|progress| progress.is_saved))
+    }
+
+    async fn save(&self, saved_at: &mut Instant) -> Outcome<()> {
+        if let Some(progress) = &mut *self.progress.lock().await {
+            progress.save().await?;
+        }
+        *saved_at = Instant::now();
+        Ok(())
+    }
+
+    async fn wait(&self, asked: &mut watch::Receiver<u64>, is_saved: bool) -> Outcome<()> {
+        let interval = self.replicator.options.checkpoint_interval;
+        let limit = if is_saved { WAIT_MAX } else { interval };
+        let place = self.place().await;
+        tokio::select! {
+            changed = self.replicator.primary.wait_for_change(&place, limit) => changed?,
+            // The sender is the replicator's, which outlives us.
+            _ = asked.changed() => return Ok(()),
+        }
+        if !asked.has_changed().unwrap_or(true) {
+            tokio::time::sleep(LINGER).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! Makes the shadow whole: one process at a time follows the primary's feed from a durable checkpoint.
+//!
+//! Everything is at least once and guarded by versions; so it may be repeated, and two who believe that they lead do no harm.
+
+pub(crate) mod apply;
+pub(crate) mod checkpoint;
+pub(crate) mod dead_letters;
+mod fill;
+mod follow;
+mod lease;
+pub(crate) mod purge;
+pub(crate) mod records;
+pub(crate) mod session;
+pub(crate) mod status;
+mod throttle;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use syntrix_storage_core::backend::{DocumentBackend, Feed, Ledger};
+use syntrix_storage_core::{Error, ErrorKind, Position, Result};
+use tokio::sync::watch;
+
+pub use dead_letters::DeadLetter;
+
+use crate::options::ReplicationOptions;
+use crate::replicator::lease::{Competitor, Held};
+use crate::replicator::session::Session;
+use crate::replicator::status::Counts;
+use crate::shadow::{OpenShadow, ShadowLink, ShadowState};
+
+/// Between two looks at a shadow that was refused.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two looks at another holder's checkpoint.
+const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Why a session ends, or begins again.
+#[derive(Debug)]
+pub(crate) enum Interrupt {
+    /// Somebody else has the lease, or wrote a record of ours.
+    Lost,
+    /// The primary's feed does not reach back to the checkpoint.
+    HistoryLost,
+    /// The shadow must not be written to, and why.
+    Refused(String),
+    /// The route was given up.
+    Dropped,
+    /// A call failed; it is tried again.
+    Failed(Error),
+}
+
+impl From<Error> for Interrupt {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::TokenExpired => Self::HistoryLost,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// What others ask of the replicator, and how far it is with that.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    /// Number of the last request to catch up.
+    pub(crate) asked: watch::Sender<u64>,
+    /// Everything that was committed before this request is on the shadow.
+    pub(crate) served: watch::Sender<u64>,
+}
+
+/// The replicator of one open route.
+#[derive(Debug)]
+pub(crate) struct Replicator {
+    pub(crate) primary: Arc<dyn DocumentBackend>,
+    pub(crate) primary_ledger: Arc<dyn Ledger>,
+    pub(crate) link: Arc<ShadowLink<dyn DocumentBackend>>,
+    pub(crate) options: ReplicationOptions,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) tickets: Tickets,
+    /// Set when the lease was given up for the last time.
+    stopped: watch::Sender<bool>,
+}
+
+impl Replicator {
+    pub(crate) fn new(
+        primary: Arc<dyn DocumentBackend>,
+        primary_ledger: Arc<dyn Ledger>,
+        link: Arc<ShadowLink<dyn DocumentBackend>>,
+        options: ReplicationOptions,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            primary,
+            primary_ledger,
+            link,
+            options,
+            counts: Arc::default(),
+            tickets: Tickets { asked: watch::Sender::new(0), served: watch::Sender::new(0) },
+            stopped: watch::Sender::new(false),
+        })
+    }
+
+    /// Competes for the lease and replicates with it, until the route is closed.
+    pub(crate) fn start(self: &Arc<Self>) {
+        let replicator = Arc::clone(self);
+        tokio::spawn(async move {
+            replicator.run().await;
+            replicator.stopped.send_replace(true);
+        });
+    }
+
+    /// Waits until the lease is given up, at most `limit`. The link must be closed before.
+    pub(crate) async fn wait_until_stopped(&self, limit: Duration) {
+        let mut stopped = self.stopped.subscribe();
+        // Who takes longer is a holder that does not answer; others take the lease after its time.
+        let _ = tokio::time::timeout(limit, stopped.wait_for(|stopped| *stopped)).await;
+    }
+
+    /// Returns when everything that was committed before this call was applied by this process's holder. Never, if it is none.
+    pub(crate) async fn reach_end(&self) {
+        let mut served = self.tickets.served.subscribe();
+        let mut ticket = 0;
+        self.tickets.asked.send_modify(|asked| {
+            *asked += 1;
+            ticket = *asked;
+        });
+        // The sender is in `self`, so this cannot fail while we are here.
+        let _ = served.wait_for(|served| *served >= ticket).await;
+    }
+
+    /// Returns when the shadow is filled and has everything that was committed before this call, whoever replicates.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        let (end, _) = self.primary.feed_end().await?;
+        loop {
+            if self.link.is_filled() && self.counts.is_holder.load(Ordering::Acquire) {
+                tokio::select! {
+                    () = self.reach_end() => return Ok(()),
+                    () = tokio::time::sleep(self.options.lease_time) => {}
+                }
+            }
+            if let Some(shadow) = self.link.get()
+                && self.has_reached(&*shadow.ledger, &end).await?
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(CATCH_UP_INTERVAL).await;
+        }
+    }
+
+    /// Whether the checkpoint, whoever wrote it, says filled and stands at `end` or behind it.
+    async fn has_reached(&self, ledger: &dyn Ledger, end: &Position) -> Result<bool> {
+        let Some((_, body)) = checkpoint::read(ledger).await? else { return Ok(false) };
+        if !body.filled || body.void {
+            return Ok(false);
+        }
+        let place = Feed::After(Position::try_from(&body.position)?);
+        match self.primary.feed(&place, Some(end), 1).await {
+            Ok(page) => Ok(page.changes.is_empty() && !page.more),
+            // The holder will notice.
+            Err(error) if error.kind() == ErrorKind::TokenExpired => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn run(&self) {
+        let shadow = tokio::select! {
+            () = self.link.ended() => return,
+            shadow = self.link.opened() => shadow,
+        };
+        let mut competitor = Competitor::new(self.options.lease_time);
+        let mut backoff = Backoff::default();
+        loop {
+            let taken = tokio::select! {
+                () = self.link.ended() => return,
+                taken = competitor.try_take(&shadow.ledger) => taken,
+            };
+            let pause = match taken {
+                Ok(Some(held)) => {
+                    backoff = Backoff::default();
+                    match self.lead(shadow, held).await {
+                        Some(pause) => pause,
+                        None => return,
+                    }
+                }
+                Ok(None) => self.stand_by(shadow).await,
+                Err(error) => {
+                    self.link.failed(&error);
+                    backoff.next()
+                }
+            };
+            if self.rest(pause).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits; whether the route was closed meanwhile.
+    async fn rest(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = self.link.ended() => true,
+            () = tokio::time::sleep(pause) => false,
+        }
+    }
+
+    /// Replicates until something ends it. How long to wait before the next attempt; `None` is never.
+    async fn lead(
+        &self,
+        shadow: &OpenShadow<dyn DocumentBackend>,
+        mut held: Held,
+    ) -> Option<Duration> {
+        tracing::info!(term = held.term(), "this process replicates to the shadow");
+        self.counts.is_holder.store(true, Ordering::Release);
+        let session = Session::new(self, shadow, held.term());
+        let ended = tokio::select! {
+            () = self.link.ended() => None,
+            () = held.keep(self.options.lease_time) => Some(Interrupt::Lost),
+            ended = session.run() => Some(ended),
+        };
+        self.counts.is_holder.store(false, Ordering::Release);
+        if ended.is_none() {
+            session.save_at_end().await;
+        }
+        if !matches!(ended, Some(Interrupt::Lost)) {
+            // Who cannot say so leaves it to the lease time.
+            let _ = tokio::time::timeout(self.options.lease_time / 5, held.release()).await;
+        }
+        self.note_end(ended?)
+    }
+
+    fn note_end(&self, ended: Interrupt) -> Option<Duration> {
+        match ended {
+            Interrupt::Dropped => {
+                self.link.drop_route();
+                None
+            }
+            Interrupt::Refused(reason) => {
+                self.link.refuse(&reason);
+                Some(REFUSED_INTERVAL)
+            }
+            Interrupt::Failed(error) => {
+                self.link.failed(&error);
+                Some(self.options.standby_interval)
+            }
+            Interrupt::Lost | Interrupt::HistoryLost => Some(self.options.standby_interval),
+        }
+    }
+
+    /// Another process replicates: learns from its checkpoint whether writes may be mirrored.
+    async fn stand_by(&self, shadow: &OpenShadow<dyn DocumentBackend>) -> Duration {
+        let primary = records::id_text(self.primary_ledger.store_id());
+        match checkpoint::read(&*shadow.ledger).await {
+            Ok(Some((_, body))) if body.void && self.link.is_mirrored() => self.link.drop_route(),
+            Ok(Some((_, body))) if body.void => {}
+            Ok(Some((_, body))) if body.primary == primary => self.link.accept(body.filled),
+            Ok(Some(_)) => self.link.refuse(session::OTHER_PRIMARY),
+            Ok(None) => {}
+            Err(error) => self.link.failed(&error),
+        }
+        self.options.standby_interval
+    }
+}
+
+/// Longer and longer pauses, with jitter.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(BACKOFF_MIN)
+    }
+}
+
+impl Backoff {
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.0.mul_f64(0.5 + fastrand::f64());
+        self.0 = (self.0 * 2).min(BACKOFF_MAX);
+        pause
+    }
+}
+
+/// A failure of `drain`.
+pub(crate) fn not_caught_up(limit: Duration, state: &ShadowState) -> Error {
+    Error::new(ErrorKind::Timeout, "drain")
+        .with_message(
+            "the shadow has not everything yet; see `routing status` for what holds it up",
+        )
+        .with_fact("limitMs", limit.as_millis())
+        .with_fact("shadow", format!("{state:?}"))
+}
+
+/// Results of the replicator's parts.
+pub(crate) type Outcome<T> = std::result::Result<T, Interrupt>;

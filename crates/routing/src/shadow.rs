@@ -1,0 +1,255 @@
+//! The way to the shadow: opened in the background, and never waited for by a caller.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use syntrix_storage_core::backend::{Backend, Ledger, StoreId};
+use syntrix_storage_core::{Error, Result};
+use tokio::sync::watch;
+
+/// First pause between two attempts to open the shadow.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Opens the shadow's backend; called again while it fails.
+#[async_trait]
+pub trait ShadowOpener: Send + Sync + fmt::Debug {
+    /// Opens it, or hands out the one that is open.
+    async fn open(&self) -> Result<Arc<dyn Backend>>;
+}
+
+/// How a route's shadow is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "state", content = "reason")]
+pub enum ShadowState {
+    /// It was not reached yet.
+    Connecting,
+    /// It answers.
+    Up,
+    /// It does not answer; it is tried again.
+    Down(String),
+    /// It must not be written to; an operator has to look.
+    Refused(String),
+    /// The route was given up by an operator. Opening the storage anew takes it up again.
+    Dropped,
+    /// The route was closed.
+    Closed,
+}
+
+/// Takes one store out of an open backend.
+type Take<S> = fn(&dyn Backend) -> Result<Arc<S>>;
+
+/// A shadow's store and the ledger beside it.
+#[derive(Debug)]
+pub struct OpenShadow<S: ?Sized> {
+    /// The store.
+    pub store: Arc<S>,
+    /// The route's records on the shadow's side.
+    pub ledger: Arc<dyn Ledger>,
+}
+
+impl<S: ?Sized> Clone for OpenShadow<S> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), ledger: Arc::clone(&self.ledger) }
+    }
+}
+
+/// The way to a shadow. `S` is the store: `dyn DocumentBackend` and its kin.
+pub struct ShadowLink<S: ?Sized> {
+    state: watch::Sender<ShadowState>,
+    open: OnceLock<OpenShadow<S>>,
+    /// The shadow's checkpoint names our primary, so it may be written to.
+    mirrored: AtomicBool,
+    /// Everything that was on the primary when the route began is on the shadow, too.
+    filled: AtomicBool,
+}
+
+impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
+    /// Starts to open the shadow. `primary` is whose data it must not be.
+    pub fn connect(opener: Arc<dyn ShadowOpener>, primary: StoreId, take: Take<S>) -> Arc<Self> {
+        let link = Arc::new(Self {
+            state: watch::Sender::new(ShadowState::Connecting),
+            open: OnceLock::new(),
+            mirrored: AtomicBool::new(false),
+            filled: AtomicBool::new(false),
+        });
+        let connecting = Arc::clone(&link);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = connecting.closed() => {}
+                () = connecting.keep_trying(&*opener, primary, take) => {}
+            }
+        });
+        link
+    }
+
+    async fn keep_trying(&self, opener: &dyn ShadowOpener, primary: StoreId, take: Take<S>) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.try_open(opener, primary, take).await {
+                Ok(()) => return,
+                Err(error) => self.failed(&error),
+            }
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn try_open(
+        &self,
+        opener: &dyn ShadowOpener,
+        primary: StoreId,
+        take: Take<S>,
+    ) -> Result<()> {
+        let backend = opener.open().await?;
+        let ledger = match backend.ledger() {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                self.refuse(&error.to_string());
+                return Ok(());
+            }
+        };
+        if ledger.store_id() == primary {
+            self.refuse(
+                "the shadow is the primary itself or a native replica of it, which is read and never written; \
+                 name another database, or use `strategy: read-replica`",
+            );
+            return Ok(());
+        }
+        let shadow = OpenShadow { store: take(&*backend)?, ledger };
+        let _ = self.open.set(shadow);
+        self.set(ShadowState::Up);
+        Ok(())
+    }
+
+    /// The shadow, once it was opened.
+    pub async fn opened(&self) -> &OpenShadow<S> {
+        let mut state = self.state.subscribe();
+        loop {
+            if let Some(open) = self.open.get() {
+                return open;
+            }
+            // The sender is in `self`, so this cannot fail while we are here.
+            let _ = state.changed().await;
+        }
+    }
+}
+
+impl<S: ?Sized> ShadowLink<S> {
+    /// The shadow, if it was opened.
+    pub fn get(&self) -> Option<&OpenShadow<S>> {
+        self.open.get()
+    }
+
+    /// How the shadow is.
+    pub fn state(&self) -> ShadowState {
+        self.state.borrow().clone()
+    }
+
+    /// Changes of the state.
+    pub fn states(&self) -> watch::Receiver<ShadowState> {
+        self.state.subscribe()
+    }
+
+    /// Whether writes may go to the shadow: its checkpoint names our primary.
+    pub fn is_mirrored(&self) -> bool {
+        self.mirrored.load(Ordering::Acquire)
+    }
+
+    /// Whether the shadow has all that was there before the route.
+    pub fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
+    }
+
+    /// The shadow's checkpoint was seen.
+    pub fn accept(&self, filled: bool) {
+        if matches!(&*self.state.borrow(), ShadowState::Closed | ShadowState::Dropped) {
+            return;
+        }
+        self.filled.store(filled, Ordering::Release);
+        self.mirrored.store(true, Ordering::Release);
+        self.set(ShadowState::Up);
+    }
+
+    /// A call to the shadow failed.
+    pub fn failed(&self, error: &Error) {
+        self.set(ShadowState::Down(error.to_string()));
+    }
+
+    /// A call to the shadow succeeded.
+    pub fn succeeded(&self) {
+        if matches!(&*self.state.borrow(), ShadowState::Down(_)) {
+            self.set(ShadowState::Up);
+        }
+    }
+
+    /// The shadow must not be written to.
+    pub fn refuse(&self, reason: &str) {
+        self.stop_mirroring();
+        if self.set(ShadowState::Refused(reason.to_owned())) {
+            tracing::error!(reason, "the shadow is refused; nothing is written to it");
+        }
+    }
+
+    /// The route was given up.
+    pub fn drop_route(&self) {
+        self.stop_mirroring();
+        self.set(ShadowState::Dropped);
+    }
+
+    /// The shadow is no longer filled: its history was lost.
+    pub fn forget_filled(&self) {
+        self.filled.store(false, Ordering::Release);
+    }
+
+    /// Ends the attempts to open it, and everybody who waits for [`ShadowLink::closed`].
+    pub fn close(&self) {
+        self.stop_mirroring();
+        self.state.send_replace(ShadowState::Closed);
+    }
+
+    /// Returns when the route is closed.
+    pub async fn closed(&self) {
+        let mut state = self.state.subscribe();
+        // The sender is in `self`, so this cannot fail while we are here.
+        let _ = state.wait_for(|state| *state == ShadowState::Closed).await;
+    }
+
+    /// Returns when the route is closed or given up.
+    pub async fn ended(&self) {
+        let mut state = self.state.subscribe();
+        let ended =
+            |state: &ShadowState| matches!(state, ShadowState::Closed | ShadowState::Dropped);
+        let _ = state.wait_for(ended).await;
+    }
+
+    fn stop_mirroring(&self) {
+        self.mirrored.store(false, Ordering::Release);
+        self.filled.store(false, Ordering::Release);
+    }
+
+    /// `true` if it was in another state. Closed and dropped are the last ones.
+    fn set(&self, next: ShadowState) -> bool {
+        self.state.send_if_modified(|state| {
+            let is_over = matches!(state, ShadowState::Closed | ShadowState::Dropped);
+            let changes = !is_over && *state != next;
+            if changes {
+                *state = next;
+            }
+            changes
+        })
+    }
+}
+
+impl<S: ?Sized> fmt::Debug for ShadowLink<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ShadowLink")
+            .field("state", &*self.state.borrow())
+            .finish_non_exhaustive()
+    }
+}
