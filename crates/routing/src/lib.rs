@@ -12,6 +12,7 @@ mod fault;
 mod mirror;
 mod options;
 mod plan;
+mod reads;
 mod replication;
 mod replicator;
 mod shadow;
@@ -24,6 +25,7 @@ pub use documents::DocumentRoute;
 pub use fault::MirrorFault;
 pub use options::{MirrorMode, ReplicationOptions};
 pub use plan::{DualWrite, ReadFrom, ReadReplica, RoutePlan, Single, Strategy, Target};
+pub use reads::ReadRules;
 pub use replication::DocumentReplication;
 pub use replicator::DeadLetter;
 pub use replicator::status::{
