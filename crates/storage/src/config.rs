@@ -12,12 +12,16 @@ use syntrix_storage_core::{
 };
 use syntrix_storage_engine::{DocumentEngine, EngineOptions, RevocationEngine, UserEngine};
 use syntrix_storage_registry::{
-    ConfiguredBlock, Environment, Factories, ProcessEnvironment, StoragePlan, StorePlan, Strategy,
+    ConfiguredBlock, Environment, Factories, Mirror, ProcessEnvironment, Reads, Route, StoragePlan,
+    StorePlan, Strategy,
 };
-use syntrix_storage_routing::DocumentRoute;
+use syntrix_storage_routing::{
+    DocumentReplication, DocumentRoute, MirrorMode, ReadFrom, ReadRules, ReplicationOptions,
+    ShadowOpener,
+};
 
 use crate::backends;
-use crate::storage::Backends;
+use crate::open::{Backends, Shadow, no_block};
 use crate::stores::Stores;
 
 const EMBEDDED: &str = "
@@ -65,6 +69,8 @@ pub struct StorageConfig {
     retention: Option<Retention>,
     fast_paths: bool,
     maintenance: bool,
+    replication: ReplicationOptions,
+    read_rules: ReadRules,
     /// The one store to open; all if `None`.
     only: Option<StoreKind>,
 }
@@ -103,6 +109,8 @@ impl StorageConfig {
             retention: None,
             fast_paths: true,
             maintenance: true,
+            replication: ReplicationOptions::default(),
+            read_rules: ReadRules::default(),
             only: None,
         }
     }
@@ -182,6 +190,20 @@ impl StorageConfig {
         self
     }
 
+    /// Replaces how shadows are kept up to date, but for what the configuration says itself; for tests and tools.
+    #[must_use]
+    pub fn with_replication(mut self, replication: ReplicationOptions) -> Self {
+        self.replication = replication;
+        self
+    }
+
+    /// Replaces how routes read from their shadow; for tests and tools.
+    #[must_use]
+    pub fn with_read_rules(mut self, rules: ReadRules) -> Self {
+        self.read_rules = rules;
+        self
+    }
+
     /// Leaves the other stores of the configuration closed; for tools that need one alone.
     #[must_use]
     pub fn with_store_only(mut self, store: StoreKind) -> Self {
@@ -232,6 +254,9 @@ impl StorageConfig {
         let stores = StoreKind::ALL.into_iter().filter(|store| self.wants(*store));
         for store in stores.filter_map(|store| plan.store(store)) {
             primary(store)?.provider.remove_namespace(&context).await?;
+            if let Some(shadow) = store.shadow() {
+                shadow.provider.remove_namespace(&context).await?;
+            }
         }
         Ok(())
     }
@@ -255,13 +280,13 @@ impl StorageConfig {
         plan.store(store).map(|store| Ok(crate::flow::block(primary(store)?))).transpose()
     }
 
-    pub(crate) async fn open(&self) -> Result<(Stores, Backends)> {
-        let plan = self.plan()?;
+    pub(crate) async fn open(&self) -> Result<(Stores, Arc<Backends>)> {
+        let plan = Arc::new(self.plan()?);
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
-        let mut backends = Backends::default();
-        match self.open_stores(&plan, &mut backends).await {
+        let backends = Arc::new(Backends::default());
+        match self.open_stores(&plan, &backends).await {
             Ok(stores) => Ok((stores, backends)),
             Err(error) => {
                 // The first error is the one to tell; what was opened before it must not stay open.
@@ -271,14 +296,14 @@ impl StorageConfig {
         }
     }
 
-    async fn open_stores(&self, plan: &StoragePlan, backends: &mut Backends) -> Result<Stores> {
+    async fn open_stores(
+        &self,
+        plan: &Arc<StoragePlan>,
+        backends: &Arc<Backends>,
+    ) -> Result<Stores> {
         let mut stores = Stores::default();
         let options = self.engine_options();
-        if let Some(backend) = self.open_store(plan, StoreKind::Documents, backends).await? {
-            let route = DocumentRoute::single(backend.documents()?);
-            let engine = DocumentEngine::start(Arc::new(route), options.clone());
-            stores.documents = Some(Arc::new(engine));
-        }
+        // Those first that can fail: a route begins to work in the background when it is made.
         if let Some(backend) = self.open_store(plan, StoreKind::Users, backends).await? {
             let engine = UserEngine::start(backend.users()?, &options);
             engine.ensure_indexes().await?;
@@ -289,7 +314,71 @@ impl StorageConfig {
             engine.ensure_indexes().await?;
             stores.revocations = Some(Arc::new(engine));
         }
+        if let Some(backend) = self.open_store(plan, StoreKind::Documents, backends).await? {
+            let route = self.document_route(plan, &*backend, backends, &mut stores)?;
+            let engine = DocumentEngine::start(Arc::new(route), options.clone());
+            stores.documents = Some(Arc::new(engine));
+        }
         Ok(stores)
+    }
+
+    fn document_route(
+        &self,
+        plan: &Arc<StoragePlan>,
+        backend: &dyn Backend,
+        backends: &Arc<Backends>,
+        stores: &mut Stores,
+    ) -> Result<DocumentRoute> {
+        let (primary, section) = (backend.documents()?, plan.documents.as_ref());
+        let route = &section.ok_or_else(no_block)?.route;
+        if route.strategy == Strategy::Single {
+            return Ok(DocumentRoute::single(primary, backend.ledger().ok()));
+        }
+        let shadow = self.shadow(plan, StoreKind::Documents, backends)?;
+        let start = match route.strategy {
+            Strategy::ReadReplica => DocumentReplication::start_replica,
+            Strategy::Single | Strategy::DualWrite => DocumentReplication::start,
+        };
+        let replication = start(
+            route.strategy.as_str().to_owned(),
+            Arc::clone(&primary),
+            backend.ledger()?,
+            shadow,
+            self.replication_options(route),
+        );
+        stores.routes.push((StoreKind::Documents, Arc::clone(&replication) as _));
+        let (reads, rules) = (read_from(route.reads), self.read_rules.clone());
+        Ok(match route.strategy {
+            Strategy::ReadReplica => {
+                DocumentRoute::read_replica(primary, replication, reads, rules)
+            }
+            Strategy::Single | Strategy::DualWrite => {
+                DocumentRoute::dual_write(primary, replication, reads, rules)
+            }
+        })
+    }
+
+    /// What opens a store's shadow, when it can be reached.
+    fn shadow(
+        &self,
+        plan: &Arc<StoragePlan>,
+        store: StoreKind,
+        backends: &Arc<Backends>,
+    ) -> Result<Arc<dyn ShadowOpener>> {
+        Ok(Arc::new(Shadow {
+            plan: Arc::clone(plan),
+            store,
+            context: self.context()?,
+            backends: Arc::clone(backends),
+        }))
+    }
+
+    fn replication_options(&self, route: &Route) -> ReplicationOptions {
+        let mirror = match route.mirror {
+            Mirror::Background => MirrorMode::Background,
+            Mirror::Wait => MirrorMode::Wait,
+        };
+        self.replication.clone().with_mirror(mirror)
     }
 
     /// The backend of a store; `None` if the configuration has no section for it or it is not wanted.
@@ -297,13 +386,13 @@ impl StorageConfig {
         &self,
         plan: &StoragePlan,
         store: StoreKind,
-        backends: &mut Backends,
+        backends: &Backends,
     ) -> Result<Option<Arc<dyn Backend>>> {
         let Some(section) = plan.store(store).filter(|_| self.wants(store)) else {
             return Ok(None);
         };
         check_strategy(section, store)?;
-        open_backend(primary(section)?, &self.context()?, backends).await.map(Some)
+        backends.open(primary(section)?, &self.context()?).await.map(Some)
     }
 
     fn plan(&self) -> Result<StoragePlan> {
@@ -346,34 +435,25 @@ impl StorageConfig {
 }
 
 fn primary(store: &StorePlan) -> Result<&ConfiguredBlock> {
-    store.primary().ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "open").with_message("a checked route names no block")
-    })
+    store.primary().ok_or_else(no_block)
 }
 
-async fn open_backend(
-    block: &ConfiguredBlock,
-    context: &OpenContext,
-    backends: &mut Backends,
-) -> Result<Arc<dyn Backend>> {
-    let key = block.provider.connection_key();
-    if let Some(open) = backends.0.get(&key) {
-        return Ok(Arc::clone(open));
+const fn read_from(reads: Reads) -> ReadFrom {
+    match reads {
+        Reads::Primary => ReadFrom::Primary,
+        Reads::Shadow => ReadFrom::Shadow,
+        Reads::Both => ReadFrom::Both,
     }
-    let opened = block
-        .provider
-        .open(context)
-        .await
-        .map_err(|error| error.in_operation("open").with_fact("block", &block.name))?;
-    backends.0.insert(key, Arc::clone(&opened));
-    Ok(opened)
 }
 
 fn check_strategy(section: &StorePlan, store: StoreKind) -> Result<()> {
-    match section.route.strategy {
-        Strategy::Single => Ok(()),
-        other => Err(Error::new(ErrorKind::Unsupported, "open")
-            .with_message("this release has the strategy `single` only; set `strategy: single`")
+    match (section.route.strategy, store) {
+        (Strategy::Single, _)
+        | (Strategy::DualWrite | Strategy::ReadReplica, StoreKind::Documents) => Ok(()),
+        (other, _) => Err(Error::new(ErrorKind::Unsupported, "open")
+            .with_message(
+                "this release does not have this strategy for this store; set `strategy: single`",
+            )
             .with_fact("strategy", other.as_str())
             .with_fact("store", store.as_str())),
     }

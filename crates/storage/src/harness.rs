@@ -187,7 +187,7 @@ impl Handle for OpenHandle {
     }
 
     fn backend(&self) -> Result<Arc<dyn Backend>> {
-        self.storage.only_backend()
+        self.storage.first_backend()
     }
 
     async fn close(&self) -> Result<()> {

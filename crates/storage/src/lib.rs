@@ -7,6 +7,7 @@ mod flow;
 #[cfg(feature = "conformance")]
 mod harness;
 mod indexes;
+mod open;
 mod storage;
 mod stores;
 
@@ -20,3 +21,5 @@ pub use stores::StoreHealth;
 pub use syntrix_storage_conformance as conformance;
 pub use syntrix_storage_core::*;
 pub use syntrix_storage_registry::{Environment, ProcessEnvironment};
+/// Routes with a shadow, as operators and tools see them.
+pub use syntrix_storage_routing as routing;

@@ -1,20 +1,21 @@
 //! An open storage: the three stores behind one configuration.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use syntrix_storage_core::backend::{Backend, StoreKind};
+use syntrix_storage_core::backend::StoreKind;
 use syntrix_storage_core::{
     AuthStore, DocumentAdmin, DocumentStore, Error, ErrorKind, PurgeReport, Result, StoreAdmin,
     TokenRevocationStore, UserStore,
 };
 use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
+use syntrix_storage_routing::RouteControl;
 use tokio::sync::OnceCell;
 
 use crate::config::StorageConfig;
 use crate::indexes::Indexes;
+use crate::open::Backends;
 use crate::stores::{Auth, StoreHealth, Stores};
 
 /// The stores of one application. Cheap to clone; clones share everything, also being closed.
@@ -41,24 +42,9 @@ pub struct Storage(Arc<Inner>);
 
 struct Inner {
     stores: Stores,
-    backends: Backends,
+    backends: Arc<Backends>,
     /// Set by the first `close`; later ones wait for it.
     closed: OnceCell<()>,
-}
-
-/// Open backends by connection, so that stores on one server share what is open.
-#[derive(Debug, Default)]
-pub(crate) struct Backends(pub(crate) HashMap<String, Arc<dyn Backend>>);
-
-impl Backends {
-    pub(crate) async fn close(&self) -> Result<()> {
-        let mut first_error = Ok(());
-        for backend in self.0.values() {
-            let closed = backend.close().await;
-            first_error = first_error.and(closed);
-        }
-        first_error
-    }
 }
 
 impl Storage {
@@ -192,6 +178,50 @@ impl Storage {
         self.0.stores.admin(store).ok_or_else(|| absent(store))
     }
 
+    /// The route of a store with a shadow, as operators and tools see it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] if the configuration has no section for the store, or routes it to one database alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use serde_json::json;
+    /// use syntrix_storage::backend::StoreKind;
+    /// use syntrix_storage::{DocumentPath, Storage, StorageConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let text = "
+    /// storage:
+    ///   document:
+    ///     backend: main
+    ///     main: {kind: memory}
+    ///     other: {kind: memory}
+    ///   routing:
+    ///     document: {strategy: dual-write, shadow: other}
+    /// ";
+    /// let storage = Storage::from_config(StorageConfig::from_yaml(text, "storage.yaml")).await?;
+    /// let path = DocumentPath::parse("rooms/lobby")?;
+    /// storage.documents()?.create(&path, json!({"topic": "rust"}), Default::default()).await?;
+    ///
+    /// let route = storage.routing(StoreKind::Documents)?;
+    /// route.drain(Duration::from_secs(10)).await?;
+    /// assert!(route.status().await?.filled);
+    /// # storage.close().await
+    /// # }
+    /// ```
+    pub fn routing(&self, store: StoreKind) -> Result<Arc<dyn RouteControl>> {
+        self.0.stores.route(store).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "routing")
+                .with_message("this store has no route with a shadow; see `storage.routing`")
+                .with_fact("store", store.as_str())
+        })
+    }
+
     /// Removes what is expired, up to `limit` records of each open store: tombstones and revocations.
     ///
     /// # Errors
@@ -221,15 +251,12 @@ impl Storage {
         result
     }
 
-    /// The backend under all stores, for the conformance suite.
+    /// The backend under all stores, for the conformance suite; of a route the primary's.
     #[cfg(feature = "conformance")]
-    pub(crate) fn only_backend(&self) -> Result<Arc<dyn Backend>> {
-        let mut backends = self.0.backends.0.values();
-        match (backends.next(), backends.next()) {
-            (Some(backend), None) => Ok(Arc::clone(backend)),
-            _ => Err(Error::new(ErrorKind::Unsupported, "conformance")
-                .with_message("the stores lie on several backends")),
-        }
+    pub(crate) fn first_backend(&self) -> Result<Arc<dyn syntrix_storage_core::backend::Backend>> {
+        self.0.backends.first().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "conformance").with_message("no store is open")
+        })
     }
 
     async fn close_all(&self) -> Result<()> {

@@ -9,6 +9,7 @@ use syntrix_storage_core::{
     StoreAdmin, TokenRevocationStore, UserStore,
 };
 use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
+use syntrix_storage_routing::RouteControl;
 
 /// What the configuration has a section for.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Stores {
     pub(crate) documents: Option<Arc<DocumentEngine>>,
     pub(crate) users: Option<Arc<UserEngine>>,
     pub(crate) revocations: Option<Arc<RevocationEngine>>,
+    /// Of stores with a shadow.
+    pub(crate) routes: Vec<(StoreKind, Arc<dyn RouteControl>)>,
 }
 
 /// How one open store is, and what its backend offers.
@@ -78,6 +81,11 @@ impl Stores {
             result = result.and(revocations.close().await);
         }
         result
+    }
+
+    pub(crate) fn route(&self, store: StoreKind) -> Option<Arc<dyn RouteControl>> {
+        let mut routes = self.routes.iter();
+        routes.find(|(routed, _)| *routed == store).map(|(_, route)| Arc::clone(route))
     }
 
     pub(crate) fn admin(&self, store: StoreKind) -> Option<Arc<dyn StoreAdmin>> {

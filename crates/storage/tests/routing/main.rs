@@ -1,0 +1,5 @@
+//! Routes with a shadow, on real databases. Numbers in names are those of the catalogue of cases for routes.
+
+mod fill;
+mod mirror;
+mod stores;
