@@ -99,6 +99,20 @@ impl DocumentReplication {
         &self.link
     }
 
+    /// Primary and shadow, for who compares them.
+    pub(crate) fn sides(&self) -> Result<(Arc<dyn DocumentBackend>, Arc<dyn DocumentBackend>)> {
+        Ok((Arc::clone(&self.primary), Arc::clone(&self.reached()?.store)))
+    }
+
+    pub(crate) fn refuse_native(&self) -> Result<()> {
+        match self.link.is_native() {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Unsupported, "routing").with_message(
+                "the shadow is a native replica: it is read and never written; its own database repairs it",
+            )),
+        }
+    }
+
     /// Where the primary's side of the route keeps its records.
     pub(crate) fn primary_ledger(&self) -> &dyn Ledger {
         &*self.primary_ledger

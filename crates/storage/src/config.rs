@@ -347,6 +347,7 @@ impl StorageConfig {
             self.replication_options(route),
         );
         stores.routes.push((StoreKind::Documents, Arc::clone(&replication) as _));
+        stores.document_route = Some(Arc::clone(&replication));
         let (reads, rules) = (read_from(route.reads), self.read_rules.clone());
         Ok(match route.strategy {
             Strategy::ReadReplica => {

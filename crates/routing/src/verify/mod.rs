@@ -10,6 +10,7 @@ mod pages;
 mod recheck;
 mod repair;
 mod report;
+mod route;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
