@@ -12,10 +12,9 @@ mod page;
 mod report;
 mod table;
 
-use std::path::Path;
 use std::process::Command;
 
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::metadata::Workspace;
 use crate::process::{cargo, line, run as run_command};
 use crate::servers::Running;
@@ -23,8 +22,8 @@ use crate::{dependencies, soak};
 use backends::{Backend, Selection};
 use report::Report;
 
-/// Kills in the short slice of the soak; `cargo xtask soak` does more.
-const SOAK_KILLS: u32 = 10;
+/// How long each database suffers in the slice of the soak; `cargo xtask soak` takes longer.
+const SOAK_SECONDS: u64 = 45;
 
 /// Where the third party of our example lives: a workspace of its own, as a user's would be.
 const THIRD_PARTY: &str = "examples/third-party-backend/Cargo.toml";
@@ -82,7 +81,7 @@ impl Outcome {
 /// # Errors
 ///
 /// The first failing step before the conformance runs. What fails from there on is in the [`Outcome`].
-pub(crate) fn run(workspace: &Workspace, options: &Options, program: &Path) -> Result<Outcome> {
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     let selection = Selection::of(&options.backends);
     selection.announce();
     static_checks(workspace)?;
@@ -93,11 +92,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, program: &Path) -> R
 
     let mut outcome = Outcome::default();
     let reports = gate.conformance_runs(&mut outcome)?;
-    if selection.has("sqlite") {
-        heading("soak", &format!("{SOAK_KILLS} kills"));
-        outcome
-            .note(soak::run(program, &soak::Options::kills(SOAK_KILLS)).context(|| "soak".into()));
-    }
+    outcome.note(gate.soak());
     heading("summary", "backend x group");
     print!("{}", table::render(&reports));
     if options.record && !outcome.is_clean() {
@@ -160,9 +155,7 @@ impl Gate<'_> {
         let skipped = self.selection.skipped_tests();
         if !skipped.is_empty() {
             command.arg("--");
-            for test in &skipped {
-                command.args(["--skip", test]);
-            }
+            command.args(skipped.iter().flat_map(|test| ["--skip", test.as_str()]));
         }
         self.step("tests", &mut command)?;
         let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];
@@ -199,6 +192,20 @@ impl Gate<'_> {
             }
         }
         Ok(reports)
+    }
+
+    /// The slice of the soak, on servers of its own.
+    fn soak(&self) -> Result<()> {
+        let backends = soak::Target::among(|name| self.selection.has(name));
+        if backends.is_empty() {
+            return Ok(());
+        }
+        heading("soak", &format!("{SOAK_SECONDS} s each"));
+        let options = soak::Options { backends, seconds: SOAK_SECONDS, seed: None };
+        match soak::suffer(&soak::program(self.workspace)?, &options).context(|| "soak".into())? {
+            true => Ok(()),
+            false => Err(Failure::new("soak: promises were broken, see above")),
+        }
     }
 
     /// The configuration of a backend that has a server.
