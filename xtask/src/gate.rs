@@ -12,9 +12,10 @@ mod page;
 mod report;
 mod table;
 
+use std::path::Path;
 use std::process::Command;
 
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Result};
 use crate::metadata::Workspace;
 use crate::process::{cargo, line, run as run_command};
 use crate::servers::Running;
@@ -22,8 +23,8 @@ use crate::{dependencies, soak};
 use backends::{Backend, Selection};
 use report::Report;
 
-/// How long each database suffers in the slice of the soak; `cargo xtask soak` takes longer.
-const SOAK_SECONDS: u64 = 45;
+/// Kills in the short slice of the soak; `cargo xtask soak` does more.
+const SOAK_KILLS: u32 = 10;
 
 /// Where the third party of our example lives: a workspace of its own, as a user's would be.
 const THIRD_PARTY: &str = "examples/third-party-backend/Cargo.toml";
@@ -81,7 +82,7 @@ impl Outcome {
 /// # Errors
 ///
 /// The first failing step before the conformance runs. What fails from there on is in the [`Outcome`].
-pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
+pub(crate) fn run(workspace: &Workspace, options: &Options, program: &Path) -> Result<Outcome> {
     let selection = Selection::of(&options.backends);
     selection.announce();
     static_checks(workspace)?;
@@ -92,7 +93,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
 
     let mut outcome = Outcome::default();
     let reports = gate.conformance_runs(&mut outcome)?;
-    outcome.note(gate.soak());
+    if selection.has("sqlite") {
+        heading("soak", &format!("{SOAK_KILLS} kills"));
+        outcome
+            .note(soak::run(program, &soak::Options::kills(SOAK_KILLS)).context(|| "soak".into()));
+    }
     heading("summary", "backend x group");
     print!("{}", table::render(&reports));
     if options.record && !outcome.is_clean() {
@@ -155,7 +160,9 @@ impl Gate<'_> {
         let skipped = self.selection.skipped_tests();
         if !skipped.is_empty() {
             command.arg("--");
-            command.args(skipped.iter().flat_map(|test| ["--skip", test.as_str()]));
+            for test in &skipped {
+                command.args(["--skip", test]);
+            }
         }
         self.step("tests", &mut command)?;
         let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];
@@ -192,20 +199,6 @@ impl Gate<'_> {
             }
         }
         Ok(reports)
-    }
-
-    /// The slice of the soak, on servers of its own.
-    fn soak(&self) -> Result<()> {
-        let backends = soak::Target::among(|name| self.selection.has(name));
-        if backends.is_empty() {
-            return Ok(());
-        }
-        heading("soak", &format!("{SOAK_SECONDS} s each"));
-        let options = soak::Options { backends, seconds: SOAK_SECONDS, seed: None };
-        match soak::suffer(&soak::program(self.workspace)?, &options).context(|| "soak".into())? {
-            true => Ok(()),
-            false => Err(Failure::new("soak: promises were broken, see above")),
-        }
     }
 
     /// The configuration of a backend that has a server.

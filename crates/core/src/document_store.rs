@@ -12,6 +12,7 @@ use crate::options::{BulkOptions, QueryOptions, ReadOptions, WriteOptions};
 use crate::patch::Patch;
 use crate::path::{CollectionPath, DocumentPath};
 use crate::query::{Page, Query};
+use crate::session::{SeenWrite, SessionToken};
 use crate::watch::{WatchOptions, WatchStart, WatchStream};
 
 /// Most items in one `get_many` or `bulk`.
@@ -371,12 +372,14 @@ pub struct WriteResult {
     /// Under `mirror: wait`, whether the shadow does not have the write yet; its change feed brings it. Nothing is lost, and
     /// the write must not be repeated.
     pub shadow_pending: bool,
+    /// Whose version it is.
+    store_id: [u8; 8],
 }
 
 impl WriteResult {
     /// The result of a write that stored `document`.
     pub fn new(document: Document) -> Self {
-        Self { document, shadow_pending: false }
+        Self { document, shadow_pending: false, store_id: [0; 8] }
     }
 
     /// The same result, told that the shadow does not have the write yet.
@@ -384,6 +387,36 @@ impl WriteResult {
     pub fn with_shadow_pending(mut self) -> Self {
         self.shadow_pending = true;
         self
+    }
+
+    /// The same result, told which data it belongs to: [`TokenSeal::store_id`](crate::TokenSeal::store_id).
+    #[must_use]
+    pub fn of_store(mut self, store_id: [u8; 8]) -> Self {
+        self.store_id = store_id;
+        self
+    }
+
+    /// What another handle or process gives to a read that must not be older than this write.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use syntrix_storage::{DocumentPath, ReadOptions, Storage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let storage = Storage::memory().await?;
+    /// let documents = storage.documents()?;
+    /// let lobby = DocumentPath::parse("rooms/lobby")?;
+    /// let token = documents.create(&lobby, json!({}), Default::default()).await?.session_token();
+    /// let options = ReadOptions::default().with_session(token);
+    /// assert_eq!(documents.get(&lobby, options).await?.version().get(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn session_token(&self) -> SessionToken {
+        SessionToken::of(self.store_id, &SeenWrite::of(&self.document))
     }
 
     /// The version this write made.

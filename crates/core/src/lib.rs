@@ -28,6 +28,7 @@ mod revocation;
 mod revocation_store;
 mod scalar;
 mod secret;
+mod session;
 mod settings;
 mod store_admin;
 mod time;
@@ -71,6 +72,7 @@ pub use revocation::{
 pub use revocation_store::{RevocationOptions, TokenRevocationStore};
 pub use scalar::{Scalar, ScalarType};
 pub use secret::Secret;
+pub use session::{SeenWrite, SessionToken};
 pub use settings::{Location, SettingsNode, SettingsValue};
 pub use store_admin::StoreAdmin;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

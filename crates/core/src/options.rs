@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::filter::Filter;
 use crate::revocation_store::RevocationOptions;
+use crate::session::SessionToken;
 use crate::user_store::UserOptions;
 
 /// How fresh a read must be. Matters only where a route reads from a replica.
@@ -15,6 +16,10 @@ pub enum Consistency {
     Session,
     /// Sees every acknowledged write.
     Strong,
+    /// Sees every write that was acknowledged that long ago.
+    Bounded(Duration),
+    /// Sees whatever the replica has.
+    Any,
 }
 
 /// Options of `get` and `get_many`.
@@ -25,6 +30,8 @@ pub struct ReadOptions {
     pub timeout: Option<Duration>,
     /// How fresh the answer must be.
     pub consistency: Consistency,
+    /// A write that the answer must not be older than, whoever made it.
+    pub session: Option<SessionToken>,
 }
 
 /// Options of `query`.
@@ -35,6 +42,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// How fresh the answer must be.
     pub consistency: Consistency,
+    /// A write that the answer must not be older than, whoever made it.
+    pub session: Option<SessionToken>,
     /// Whether the page brings the token to watch from, see [`Page`](crate::Page). Costs one more small read.
     pub resume_token: bool,
 }
@@ -79,6 +88,13 @@ impl ReadOptions {
         self.consistency = consistency;
         self
     }
+
+    /// Sets the write that the answer must not be older than: a token of its result, also from another handle or process.
+    #[must_use]
+    pub fn with_session(mut self, token: SessionToken) -> Self {
+        self.session = Some(token);
+        self
+    }
 }
 
 impl QueryOptions {
@@ -93,6 +109,13 @@ impl QueryOptions {
     #[must_use]
     pub fn with_consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = consistency;
+        self
+    }
+
+    /// Sets the write that the answer must not be older than: a token of its result, also from another handle or process.
+    #[must_use]
+    pub fn with_session(mut self, token: SessionToken) -> Self {
+        self.session = Some(token);
         self
     }
 }

@@ -78,6 +78,11 @@ impl TokenSeal {
         self.epoch
     }
 
+    /// Which data its tokens belong to.
+    pub fn store_id(&self) -> [u8; 8] {
+        self.store_id
+    }
+
     /// Seals `position`.
     pub fn seal(&self, position: &Position, commit_time: Timestamp) -> ResumeToken {
         let mut bytes = Vec::with_capacity(96);

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 use syntrix_storage_core::backend::{CallContext, DocumentBackend, StoreKind};
 use syntrix_storage_core::{
-    BulkItem, BulkOptions, CollectionPath, Document, DocumentPath, DocumentStore, Error, ErrorKind,
-    ITEMS_MAX, Operation, Page, Patch, Query, QueryOptions, QueryPlan, ReadOptions, Reason, Result,
-    Retention, WatchOptions, WatchStart, WatchStream, WriteOptions, WriteResult, encode_data,
-    normalize_data,
+    BulkItem, BulkOptions, CollectionPath, Consistency, Document, DocumentPath, DocumentStore,
+    Error, ErrorKind, ITEMS_MAX, Operation, Page, Patch, Query, QueryOptions, QueryPlan,
+    ReadOptions, Reason, Result, Retention, SessionToken, WatchOptions, WatchStart, WatchStream,
+    WriteOptions, WriteResult, encode_data, normalize_data,
 };
 
 use crate::calls::{Calls, deadline};
@@ -68,9 +68,7 @@ impl DocumentEngine {
     }
 
     async fn find(&self, path: &DocumentPath, options: &ReadOptions) -> Result<Document> {
-        let context = CallContext::new(Operation::Read)
-            .with_consistency(options.consistency)
-            .with_deadline(deadline(options.timeout));
+        let context = self.read_context(options).await?;
         let found = self.backend.get(path, &context).await?;
         live(found).ok_or_else(|| write::not_found(path))
     }
@@ -84,18 +82,16 @@ impl DocumentEngine {
         if paths.is_empty() {
             return Ok(Vec::new());
         }
-        let context = CallContext::new(Operation::Read)
-            .with_consistency(options.consistency)
-            .with_deadline(deadline(options.timeout));
+        let context = self.read_context(options).await?;
         let found = self.backend.get_many(paths, &context).await?;
         Ok(found.into_iter().map(live).collect())
     }
 
     async fn read_page(&self, query: Query, options: &QueryOptions) -> Result<Page> {
         let plan = self.plan(query).await?;
-        let context = CallContext::new(Operation::Query)
-            .with_consistency(options.consistency)
-            .with_deadline(deadline(options.timeout));
+        let context = CallContext::new(Operation::Query).with_deadline(deadline(options.timeout));
+        let consistency = self.consistency(options.consistency, &options.session, &context).await?;
+        let context = context.with_consistency(consistency);
         let (documents, resume_token) = if options.resume_token {
             let (documents, position, time) =
                 self.backend.query_with_position(&plan, &context).await?;
@@ -104,6 +100,35 @@ impl DocumentEngine {
             (self.backend.query(&plan, &context).await?, None)
         };
         page(&plan, documents, resume_token)
+    }
+
+    async fn read_context(&self, options: &ReadOptions) -> Result<CallContext> {
+        let context = CallContext::new(Operation::Read).with_deadline(deadline(options.timeout));
+        let consistency = self.consistency(options.consistency, &options.session, &context).await?;
+        Ok(context.with_consistency(consistency))
+    }
+
+    /// How fresh a read must be that must not be older than a write: as asked if a replica has that write, else strong.
+    async fn consistency(
+        &self,
+        asked: Consistency,
+        session: &Option<SessionToken>,
+        context: &CallContext,
+    ) -> Result<Consistency> {
+        let Some(token) = session else { return Ok(asked) };
+        let write = token.open(self.backend.token_seal().store_id())?;
+        if asked == Consistency::Strong {
+            return Ok(asked);
+        }
+        let mut any = CallContext::new(Operation::Read).with_consistency(Consistency::Any);
+        any.deadline = context.deadline;
+        let found = self.backend.get(&write.path, &any).await?;
+        Ok(if write.is_in(found.as_ref()) { asked } else { Consistency::Strong })
+    }
+
+    /// What a caller is told of a write, with what its session token needs.
+    fn told(&self, result: Result<WriteResult>) -> Result<WriteResult> {
+        result.map(|result| result.of_store(self.backend.token_seal().store_id()))
     }
 
     /// A missing index is looked for once more in the store itself, so that a new one works at once.
@@ -144,7 +169,7 @@ impl DocumentStore for DocumentEngine {
         let work = async {
             write::refuse_preconditions(&options.preconditions)?;
             let body = encode_data(normalize_data(path, data)?)?;
-            self.insert(path, &body, &write_context(&options)).await
+            self.told(self.insert(path, &body, &write_context(&options)).await)
         };
         self.calls.run("create", options.timeout, work).await
     }
@@ -158,7 +183,8 @@ impl DocumentStore for DocumentEngine {
         let work = async {
             write::check_preconditions(&options.preconditions)?;
             let intent = Intent::Update(encode_data(normalize_data(path, data)?)?);
-            self.modify(path, &intent, &options.preconditions, &write_context(&options)).await
+            let context = write_context(&options);
+            self.told(self.modify(path, &intent, &options.preconditions, &context).await)
         };
         self.calls.run("update", options.timeout, work).await
     }
@@ -172,7 +198,8 @@ impl DocumentStore for DocumentEngine {
         let work = async {
             write::check_preconditions(&options.preconditions)?;
             let intent = Intent::Patch(patch.check(path)?);
-            self.modify(path, &intent, &options.preconditions, &write_context(&options)).await
+            let context = write_context(&options);
+            self.told(self.modify(path, &intent, &options.preconditions, &context).await)
         };
         self.calls.run("patch", options.timeout, work).await
     }
@@ -181,7 +208,7 @@ impl DocumentStore for DocumentEngine {
         let work = async {
             write::check_preconditions(&options.preconditions)?;
             let context = write_context(&options);
-            self.modify(path, &Intent::Delete, &options.preconditions, &context).await
+            self.told(self.modify(path, &Intent::Delete, &options.preconditions, &context).await)
         };
         self.calls.run("delete", options.timeout, work).await
     }
@@ -208,7 +235,8 @@ impl DocumentStore for DocumentEngine {
             check_items(items.len())?;
             let context =
                 CallContext::new(Operation::Bulk).with_deadline(deadline(options.timeout));
-            Ok(self.run_bulk(items, &context).await)
+            let results = self.run_bulk(items, &context).await;
+            Ok(results.into_iter().map(|result| self.told(result)).collect())
         };
         self.calls.run("bulk", options.timeout, work).await
     }

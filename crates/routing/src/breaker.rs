@@ -84,6 +84,11 @@ impl Breaker {
         }
     }
 
+    /// A call was given up before it was known how it went.
+    pub fn given_up(&self) {
+        self.state().probing = false;
+    }
+
     /// What it lets through now.
     pub fn state_now(&self) -> BreakerState {
         let state = self.state();

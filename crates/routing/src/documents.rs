@@ -10,11 +10,14 @@ use syntrix_storage_core::backend::{
     Applied, CallContext, DocumentBackend, Feed, FeedPage, Ledger, Write,
 };
 use syntrix_storage_core::{
-    Capabilities, Document, DocumentPath, HealthReport, IndexDefinition, IndexStatus, Operation,
-    Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp, TokenSeal,
+    Capabilities, Consistency, Document, DocumentPath, HealthReport, IndexDefinition, IndexStatus,
+    Operation, Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp,
+    TokenSeal,
 };
 
-use crate::plan::{Strategy, Target};
+use crate::plan::{ReadFrom, Strategy, Target};
+use crate::reads::compare::Compare;
+use crate::reads::{ReadRules, ShadowReads};
 use crate::replication::DocumentReplication;
 use crate::replicator::purge;
 
@@ -29,22 +32,107 @@ pub struct DocumentRoute {
     /// Where another process's route may have pinned the tombstones.
     ledger: Option<Arc<dyn Ledger>>,
     replication: Option<Arc<DocumentReplication>>,
+    /// Set if the strategy reads from the shadow.
+    reads: Option<Arc<ShadowReads>>,
+    /// Set if the strategy compares.
+    compare: Option<Compare>,
 }
 
 impl DocumentRoute {
     /// A route to `primary` alone. `ledger` is the primary's, if it has one: while another process has a shadow for the
     /// same data, it says that tombstones must stay.
     pub fn single(primary: Arc<dyn DocumentBackend>, ledger: Option<Arc<dyn Ledger>>) -> Self {
-        Self { strategy: Box::new(crate::Single), primary, ledger, replication: None }
+        let strategy = Box::new(crate::Single);
+        Self { strategy, primary, ledger, replication: None, reads: None, compare: None }
     }
 
-    /// A route to `primary` whose writes reach the shadow of `replication` too.
+    /// A route to `primary` whose writes reach the shadow of `replication` too. Must be called within a runtime.
     pub fn dual_write(
         primary: Arc<dyn DocumentBackend>,
         replication: Arc<DocumentReplication>,
+        reads: ReadFrom,
+        rules: ReadRules,
     ) -> Self {
-        let strategy = Box::new(crate::DualWrite);
-        Self { strategy, primary, ledger: None, replication: Some(replication) }
+        Self::with_shadow(Box::new(crate::DualWrite { reads }), primary, replication, reads, rules)
+    }
+
+    /// A route to `primary` whose reads the shadow of `replication` answers. Must be called within a runtime.
+    pub fn read_replica(
+        primary: Arc<dyn DocumentBackend>,
+        replication: Arc<DocumentReplication>,
+        reads: ReadFrom,
+        rules: ReadRules,
+    ) -> Self {
+        // Declarations are copied only while the replicator feeds the shadow, so a native one gets none.
+        let strategy = Box::new(crate::ReadReplica { reads, native: false });
+        Self::with_shadow(strategy, primary, replication, reads, rules)
+    }
+
+    fn with_shadow(
+        strategy: Box<dyn Strategy>,
+        primary: Arc<dyn DocumentBackend>,
+        replication: Arc<DocumentReplication>,
+        reads: ReadFrom,
+        rules: ReadRules,
+    ) -> Self {
+        let compare = (reads == ReadFrom::Both)
+            .then(|| Compare::start(Arc::clone(&primary), &replication, &rules));
+        let reads = (reads == ReadFrom::Shadow)
+            .then(|| ShadowReads::start(Arc::clone(&replication), rules));
+        Self { strategy, primary, ledger: None, replication: Some(replication), reads, compare }
+    }
+
+    /// What answers reads of this kind before the primary; a strong one is the primary's alone.
+    fn shadow_reads(&self, context: &CallContext) -> Option<&ShadowReads> {
+        let reads = self.reads.as_deref()?;
+        let is_shadows = self.strategy.plan(context.operation).authority == Target::Shadow;
+        (is_shadows && context.consistency != Consistency::Strong).then_some(reads)
+    }
+
+    async fn get_routed(
+        &self,
+        path: &DocumentPath,
+        context: &CallContext,
+    ) -> Result<Option<Document>> {
+        let mut turn = None;
+        if let Some(reads) = self.shadow_reads(context) {
+            match reads.get(path, context).await? {
+                Ok(found) => return Ok(found),
+                Err(fallback) => turn = Some(fallback),
+            }
+        }
+        let found = self.primary.get(path, context).await?;
+        drop(turn);
+        if let Some(reads) = &self.reads {
+            reads.saw(found.as_ref());
+        }
+        if let Some(compare) = self.compare_of(context) {
+            compare.got(path, found.as_ref());
+        }
+        Ok(found)
+    }
+
+    async fn query_routed(&self, plan: &QueryPlan, context: &CallContext) -> Result<Vec<Document>> {
+        let mut turn = None;
+        if let Some(reads) = self.shadow_reads(context) {
+            match reads.query(plan, context).await? {
+                Ok(found) => return Ok(found),
+                Err(fallback) => turn = Some(fallback),
+            }
+        }
+        let found = self.primary.query(plan, context).await?;
+        drop(turn);
+        if let Some(reads) = &self.reads {
+            reads.saw_all();
+        }
+        if let Some(compare) = self.compare_of(context) {
+            compare.queried(plan, &found);
+        }
+        Ok(found)
+    }
+
+    fn compare_of(&self, context: &CallContext) -> Option<&Compare> {
+        self.strategy.plan(context.operation).compare.and(self.compare.as_ref())
     }
 
     /// What takes a copy of the writes of `operation`.
@@ -56,16 +144,6 @@ impl DocumentRoute {
     fn copy_indexes(&self) {
         if let Some(replication) = self.replication.clone() {
             tokio::spawn(async move { replication.copy_indexes().await });
-        }
-    }
-
-    /// The database whose answer the caller gets.
-    fn authority(&self, operation: Operation) -> &dyn DocumentBackend {
-        match (self.strategy.plan(operation).authority, &self.replication) {
-            (Target::Shadow, Some(replication)) => {
-                replication.link().get().map_or(&*self.primary, |shadow| &*shadow.store)
-            }
-            _ => &*self.primary,
         }
     }
 }
@@ -100,7 +178,10 @@ impl DocumentBackend for DocumentRoute {
         'path: 'read,
         'context: 'read,
     {
-        self.authority(context.operation).get(path, context)
+        match &self.replication {
+            None => self.primary.get(path, context),
+            Some(_) => Box::pin(self.get_routed(path, context)),
+        }
     }
 
     async fn get_many(
@@ -108,15 +189,35 @@ impl DocumentBackend for DocumentRoute {
         paths: &[DocumentPath],
         context: &CallContext,
     ) -> Result<Vec<Option<Document>>> {
-        self.authority(context.operation).get_many(paths, context).await
+        let mut turn = None;
+        if let Some(reads) = self.shadow_reads(context) {
+            match reads.get_many(paths, context).await? {
+                Ok(found) => return Ok(found),
+                Err(fallback) => turn = Some(fallback),
+            }
+        }
+        let found = self.primary.get_many(paths, context).await?;
+        drop(turn);
+        if let Some(reads) = &self.reads {
+            found.iter().for_each(|document| reads.saw(document.as_ref()));
+        }
+        if let Some(compare) = self.compare_of(context) {
+            paths.iter().zip(&found).for_each(|(path, found)| compare.got(path, found.as_ref()));
+        }
+        Ok(found)
     }
 
     async fn write(&self, writes: Vec<Write>, context: &CallContext) -> Vec<Result<Applied>> {
-        let outcomes = self.authority(context.operation).write(writes, context).await;
-        match self.mirror(context.operation) {
+        let outcomes = self.primary.write(writes, context).await;
+        let mirror = self.mirror(context.operation);
+        let outcomes = match mirror {
             Some(replication) => replication.mirror(outcomes).await,
             None => outcomes,
+        };
+        if let Some(reads) = &self.reads {
+            reads.saw_writes(&outcomes, mirror.is_some_and(DocumentReplication::waits));
         }
+        outcomes
     }
 
     fn query<'route, 'plan, 'context, 'read>(
@@ -129,7 +230,10 @@ impl DocumentBackend for DocumentRoute {
         'plan: 'read,
         'context: 'read,
     {
-        self.authority(context.operation).query(plan, context)
+        match &self.replication {
+            None => self.primary.query(plan, context),
+            Some(_) => Box::pin(self.query_routed(plan, context)),
+        }
     }
 
     async fn query_with_position(
@@ -137,30 +241,47 @@ impl DocumentBackend for DocumentRoute {
         plan: &QueryPlan,
         context: &CallContext,
     ) -> Result<(Vec<Document>, Position, Timestamp)> {
-        self.authority(context.operation).query_with_position(plan, context).await
+        // The place is one of the primary's feed, so the page is the primary's too.
+        let answer = self.primary.query_with_position(plan, context).await?;
+        if let Some(reads) = &self.reads {
+            reads.saw_all();
+        }
+        Ok(answer)
     }
 
     async fn scan(&self, request: &ScanRequest, context: &CallContext) -> Result<Vec<Document>> {
-        self.authority(context.operation).scan(request, context).await
+        let mut turn = None;
+        if let Some(reads) = self.shadow_reads(context) {
+            match reads.scan(request, context).await? {
+                Ok(found) => return Ok(found),
+                Err(fallback) => turn = Some(fallback),
+            }
+        }
+        let found = self.primary.scan(request, context).await?;
+        drop(turn);
+        if let Some(reads) = &self.reads {
+            reads.saw_all();
+        }
+        Ok(found)
     }
 
     async fn feed(&self, from: &Feed, until: Option<&Position>, limit: usize) -> Result<FeedPage> {
-        self.authority(Operation::Watch).feed(from, until, limit).await
+        self.primary.feed(from, until, limit).await
     }
 
     async fn feed_end(&self) -> Result<(Position, Timestamp)> {
-        self.authority(Operation::Watch).feed_end().await
+        self.primary.feed_end().await
     }
 
     async fn wait_for_change(&self, position: &Position, timeout: Duration) -> Result<()> {
-        self.authority(Operation::Watch).wait_for_change(position, timeout).await
+        self.primary.wait_for_change(position, timeout).await
     }
 
     async fn trim_feed(&self, before: Timestamp, limit: usize) -> Result<usize> {
         if let Some(replication) = &self.replication {
             replication.trim_shadow(before, limit);
         }
-        self.authority(Operation::Purge).trim_feed(before, limit).await
+        self.primary.trim_feed(before, limit).await
     }
 
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<PurgeReport> {
@@ -170,28 +291,28 @@ impl DocumentBackend for DocumentRoute {
                 tracing::debug!("tombstones are kept: another process has a shadow for these data");
                 Ok(PurgeReport::default())
             }
-            (None, _) => self.authority(Operation::Purge).purge(before, limit).await,
+            (None, _) => self.primary.purge(before, limit).await,
         }
     }
 
     async fn list_indexes(&self) -> Result<Vec<IndexStatus>> {
-        self.authority(Operation::Schema).list_indexes().await
+        self.primary.list_indexes().await
     }
 
     async fn create_index(&self, index: &IndexDefinition) -> Result<()> {
-        self.authority(Operation::Schema).create_index(index).await?;
+        self.primary.create_index(index).await?;
         self.copy_indexes();
         Ok(())
     }
 
     async fn drop_index(&self, name: &str) -> Result<bool> {
-        let dropped = self.authority(Operation::Schema).drop_index(name).await?;
+        let dropped = self.primary.drop_index(name).await?;
         self.copy_indexes();
         Ok(dropped)
     }
 
     async fn health(&self) -> Result<HealthReport> {
-        self.authority(Operation::Health).health().await
+        self.primary.health().await
     }
 
     async fn close(&self) -> Result<()> {
@@ -200,5 +321,14 @@ impl DocumentBackend for DocumentRoute {
             None => Ok(()),
         };
         self.primary.close().await.and(replication)
+    }
+}
+
+impl Drop for DocumentRoute {
+    /// What works for a route in the background ends with it, closed or not.
+    fn drop(&mut self) {
+        if let Some(replication) = &self.replication {
+            replication.link().close();
+        }
     }
 }

@@ -12,9 +12,11 @@ mod fault;
 mod mirror;
 mod options;
 mod plan;
+mod reads;
 mod replication;
 mod replicator;
 mod shadow;
+mod verify;
 
 pub use breaker::{Breaker, BreakerState};
 pub use content::same_content;
@@ -22,10 +24,15 @@ pub use control::RouteControl;
 pub use documents::DocumentRoute;
 pub use fault::MirrorFault;
 pub use options::{MirrorMode, ReplicationOptions};
-pub use plan::{DualWrite, RoutePlan, Single, Strategy, Target};
+pub use plan::{DualWrite, ReadFrom, ReadReplica, RoutePlan, Single, Strategy, Target};
+pub use reads::ReadRules;
 pub use replication::DocumentReplication;
 pub use replicator::DeadLetter;
 pub use replicator::status::{
     FillStatus, HolderStatus, LagStatus, MirrorStatus, ReplicatedStatus, StatusReport,
 };
 pub use shadow::{OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+pub use verify::{
+    Barrier, Depth, Finding, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,
+    VerdictCounts, Verify, VerifyOptions, VerifySummary,
+};

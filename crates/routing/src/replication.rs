@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Applied, DocumentBackend, Feed, Ledger};
+use syntrix_storage_core::backend::{Applied, Backend, DocumentBackend, Feed, Ledger};
 use syntrix_storage_core::{
     Clock, DocumentPath, Error, ErrorKind, Position, PurgeReport, Result, SystemClock, Timestamp,
 };
 
 use crate::control::RouteControl;
 use crate::mirror::Mirror;
-use crate::options::ReplicationOptions;
+use crate::options::{MirrorMode, ReplicationOptions};
 use crate::replicator::apply::Applier;
 use crate::replicator::dead_letters::{self, DeadLetter, DeadLetters};
 use crate::replicator::purge::{self, purge_shadow};
@@ -54,8 +54,34 @@ impl DocumentReplication {
         let link = ShadowLink::<dyn DocumentBackend>::connect(
             shadow,
             primary_ledger.store_id(),
-            |backend| backend.documents(),
+            documents,
         );
+        Self::over(strategy, primary, primary_ledger, link, options)
+    }
+
+    /// As `start`, with a shadow that may be a native replica of the primary: then it is read and never written.
+    pub fn start_replica(
+        strategy: impl Into<String>,
+        primary: Arc<dyn DocumentBackend>,
+        primary_ledger: Arc<dyn Ledger>,
+        shadow: Arc<dyn ShadowOpener>,
+        options: ReplicationOptions,
+    ) -> Arc<Self> {
+        let link = ShadowLink::<dyn DocumentBackend>::connect_replica(
+            shadow,
+            primary_ledger.store_id(),
+            documents,
+        );
+        Self::over(strategy, primary, primary_ledger, link, options)
+    }
+
+    fn over(
+        strategy: impl Into<String>,
+        primary: Arc<dyn DocumentBackend>,
+        primary_ledger: Arc<dyn Ledger>,
+        link: Arc<ShadowLink<dyn DocumentBackend>>,
+        options: ReplicationOptions,
+    ) -> Arc<Self> {
         let mirror = Mirror::new(Arc::clone(&link), options.clone());
         let replicator = Replicator::new(
             Arc::clone(&primary),
@@ -71,6 +97,35 @@ impl DocumentReplication {
     /// The way to the shadow.
     pub fn link(&self) -> &Arc<ShadowLink<dyn DocumentBackend>> {
         &self.link
+    }
+
+    /// Primary and shadow, for who compares them.
+    pub(crate) fn sides(&self) -> Result<(Arc<dyn DocumentBackend>, Arc<dyn DocumentBackend>)> {
+        Ok((Arc::clone(&self.primary), Arc::clone(&self.reached()?.store)))
+    }
+
+    pub(crate) fn refuse_native(&self) -> Result<()> {
+        match self.link.is_native() {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Unsupported, "routing").with_message(
+                "the shadow is a native replica: it is read and never written; its own database repairs it",
+            )),
+        }
+    }
+
+    /// Where the primary's side of the route keeps its records.
+    pub(crate) fn primary_ledger(&self) -> &dyn Ledger {
+        &*self.primary_ledger
+    }
+
+    /// Whether a write that was told as done is on the shadow, too.
+    pub(crate) fn waits(&self) -> bool {
+        self.options.mirror == MirrorMode::Wait
+    }
+
+    /// Returns when the shadow is filled and has everything that was committed before this call.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        self.replicator.catch_up().await
     }
 
     /// Sends what the primary wrote to the shadow.
@@ -334,6 +389,10 @@ impl RouteControl for DocumentReplication {
         }
         purge::lift_pin(&*self.primary_ledger).await
     }
+}
+
+fn documents(backend: &dyn Backend) -> Result<Arc<dyn DocumentBackend>> {
+    backend.documents()
 }
 
 fn no_such_letter(path: &DocumentPath) -> Error {

@@ -66,16 +66,40 @@ pub struct ShadowLink<S: ?Sized> {
     mirrored: AtomicBool,
     /// Everything that was on the primary when the route began is on the shadow, too.
     filled: AtomicBool,
+    /// Whether the shadow may be a replica that the primary's own database feeds.
+    may_be_native: bool,
+    /// Whether it is one: it is read and never written.
+    native: AtomicBool,
 }
 
 impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
     /// Starts to open the shadow. `primary` is whose data it must not be.
     pub fn connect(opener: Arc<dyn ShadowOpener>, primary: StoreId, take: Take<S>) -> Arc<Self> {
+        Self::start(opener, primary, take, false)
+    }
+
+    /// As `connect`, to a shadow that may be a native replica of the primary.
+    pub fn connect_replica(
+        opener: Arc<dyn ShadowOpener>,
+        primary: StoreId,
+        take: Take<S>,
+    ) -> Arc<Self> {
+        Self::start(opener, primary, take, true)
+    }
+
+    fn start(
+        opener: Arc<dyn ShadowOpener>,
+        primary: StoreId,
+        take: Take<S>,
+        may_be_native: bool,
+    ) -> Arc<Self> {
         let link = Arc::new(Self {
             state: watch::Sender::new(ShadowState::Connecting),
             open: OnceLock::new(),
             mirrored: AtomicBool::new(false),
             filled: AtomicBool::new(false),
+            may_be_native,
+            native: AtomicBool::new(false),
         });
         let connecting = Arc::clone(&link);
         tokio::spawn(async move {
@@ -113,7 +137,8 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
                 return Ok(());
             }
         };
-        if ledger.store_id() == primary {
+        let is_native = ledger.store_id() == primary;
+        if is_native && !self.may_be_native {
             self.refuse(
                 "the shadow is the primary itself or a native replica of it, which is read and never written; \
                  name another database, or use `strategy: read-replica`",
@@ -121,6 +146,8 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
             return Ok(());
         }
         let shadow = OpenShadow { store: take(&*backend)?, ledger };
+        self.native.store(is_native, Ordering::Release);
+        self.filled.fetch_or(is_native, Ordering::AcqRel);
         let _ = self.open.set(shadow);
         self.set(ShadowState::Up);
         Ok(())
@@ -158,6 +185,11 @@ impl<S: ?Sized> ShadowLink<S> {
     /// Whether writes may go to the shadow: its checkpoint names our primary.
     pub fn is_mirrored(&self) -> bool {
         self.mirrored.load(Ordering::Acquire)
+    }
+
+    /// Whether the shadow is a replica that the primary's own database feeds.
+    pub fn is_native(&self) -> bool {
+        self.native.load(Ordering::Acquire)
     }
 
     /// Whether the shadow has all that was there before the route.

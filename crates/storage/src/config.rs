@@ -12,11 +12,12 @@ use syntrix_storage_core::{
 };
 use syntrix_storage_engine::{DocumentEngine, EngineOptions, RevocationEngine, UserEngine};
 use syntrix_storage_registry::{
-    ConfiguredBlock, Environment, Factories, Mirror, ProcessEnvironment, Route, StoragePlan,
+    ConfiguredBlock, Environment, Factories, Mirror, ProcessEnvironment, Reads, Route, StoragePlan,
     StorePlan, Strategy,
 };
 use syntrix_storage_routing::{
-    DocumentReplication, DocumentRoute, MirrorMode, ReplicationOptions, ShadowOpener,
+    DocumentReplication, DocumentRoute, MirrorMode, ReadFrom, ReadRules, ReplicationOptions,
+    ShadowOpener,
 };
 
 use crate::backends;
@@ -69,6 +70,7 @@ pub struct StorageConfig {
     fast_paths: bool,
     maintenance: bool,
     replication: ReplicationOptions,
+    read_rules: ReadRules,
     /// The one store to open; all if `None`.
     only: Option<StoreKind>,
 }
@@ -108,6 +110,7 @@ impl StorageConfig {
             fast_paths: true,
             maintenance: true,
             replication: ReplicationOptions::default(),
+            read_rules: ReadRules::default(),
             only: None,
         }
     }
@@ -191,6 +194,13 @@ impl StorageConfig {
     #[must_use]
     pub fn with_replication(mut self, replication: ReplicationOptions) -> Self {
         self.replication = replication;
+        self
+    }
+
+    /// Replaces how routes read from their shadow; for tests and tools.
+    #[must_use]
+    pub fn with_read_rules(mut self, rules: ReadRules) -> Self {
+        self.read_rules = rules;
         self
     }
 
@@ -325,15 +335,28 @@ impl StorageConfig {
             return Ok(DocumentRoute::single(primary, backend.ledger().ok()));
         }
         let shadow = self.shadow(plan, StoreKind::Documents, backends)?;
-        let replication = DocumentReplication::start(
-            route.strategy.as_str(),
+        let start = match route.strategy {
+            Strategy::ReadReplica => DocumentReplication::start_replica,
+            Strategy::Single | Strategy::DualWrite => DocumentReplication::start,
+        };
+        let replication = start(
+            route.strategy.as_str().to_owned(),
             Arc::clone(&primary),
             backend.ledger()?,
             shadow,
             self.replication_options(route),
         );
         stores.routes.push((StoreKind::Documents, Arc::clone(&replication) as _));
-        Ok(DocumentRoute::dual_write(primary, replication))
+        stores.document_route = Some(Arc::clone(&replication));
+        let (reads, rules) = (read_from(route.reads), self.read_rules.clone());
+        Ok(match route.strategy {
+            Strategy::ReadReplica => {
+                DocumentRoute::read_replica(primary, replication, reads, rules)
+            }
+            Strategy::Single | Strategy::DualWrite => {
+                DocumentRoute::dual_write(primary, replication, reads, rules)
+            }
+        })
     }
 
     /// What opens a store's shadow, when it can be reached.
@@ -416,9 +439,18 @@ fn primary(store: &StorePlan) -> Result<&ConfiguredBlock> {
     store.primary().ok_or_else(no_block)
 }
 
+const fn read_from(reads: Reads) -> ReadFrom {
+    match reads {
+        Reads::Primary => ReadFrom::Primary,
+        Reads::Shadow => ReadFrom::Shadow,
+        Reads::Both => ReadFrom::Both,
+    }
+}
+
 fn check_strategy(section: &StorePlan, store: StoreKind) -> Result<()> {
     match (section.route.strategy, store) {
-        (Strategy::Single, _) | (Strategy::DualWrite, StoreKind::Documents) => Ok(()),
+        (Strategy::Single, _)
+        | (Strategy::DualWrite | Strategy::ReadReplica, StoreKind::Documents) => Ok(()),
         (other, _) => Err(Error::new(ErrorKind::Unsupported, "open")
             .with_message(
                 "this release does not have this strategy for this store; set `strategy: single`",

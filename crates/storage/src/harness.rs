@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_conformance::{Handle, Harness, Setup};
@@ -13,10 +14,16 @@ use syntrix_storage_core::{
     TokenRevocationStore, UserStore,
 };
 use syntrix_storage_registry::Environment;
+use syntrix_storage_routing::ShadowState;
 use tempfile::TempDir;
 
 use crate::config::StorageConfig;
 use crate::storage::{Storage, absent};
+
+/// Longest wait for a shadow to have what its primary has.
+const FILL_WAIT: Duration = Duration::from_secs(30);
+/// Between two looks whether a shadow is refused.
+const REFUSED_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Configurations of cases that were opened, for a namespace each.
 static CONFIGURATIONS: AtomicU64 = AtomicU64::new(0);
@@ -155,6 +162,7 @@ struct OpenHandle {
 impl OpenHandle {
     async fn open(config: StorageConfig) -> Result<Arc<dyn Handle>> {
         let storage = Storage::from_config(config).await?;
+        fill_shadows(&storage).await?;
         Ok(Arc::new(Self { storage, own: None }))
     }
 
@@ -162,6 +170,25 @@ impl OpenHandle {
         let storage = Storage::from_config(config.clone()).await?;
         Ok(Arc::new(Self { storage, own: Some((config, folder)) }))
     }
+}
+
+/// A shadow that is not filled is not read, so a case would see nothing of it. One that is refused, as after a restart of a
+/// primary in memory, is never filled.
+async fn fill_shadows(storage: &Storage) -> Result<()> {
+    for store in StoreKind::ALL {
+        let Ok(route) = storage.routing(store) else { continue };
+        let refused = async {
+            while !matches!(route.status().await?.shadow, ShadowState::Refused(_)) {
+                tokio::time::sleep(REFUSED_INTERVAL).await;
+            }
+            Ok::<(), Error>(())
+        };
+        tokio::select! {
+            filled = route.drain(FILL_WAIT) => filled?,
+            refused = refused => refused?,
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]

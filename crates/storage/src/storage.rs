@@ -10,7 +10,7 @@ use syntrix_storage_core::{
     TokenRevocationStore, UserStore,
 };
 use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
-use syntrix_storage_routing::RouteControl;
+use syntrix_storage_routing::{DocumentReplication, RouteControl};
 use tokio::sync::OnceCell;
 
 use crate::config::StorageConfig;
@@ -215,11 +215,53 @@ impl Storage {
     /// # }
     /// ```
     pub fn routing(&self, store: StoreKind) -> Result<Arc<dyn RouteControl>> {
-        self.0.stores.route(store).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, "routing")
-                .with_message("this store has no route with a shadow; see `storage.routing`")
-                .with_fact("store", store.as_str())
-        })
+        self.0.stores.route(store).ok_or_else(|| no_route(store))
+    }
+
+    /// The documents' way to their shadow, for tools that compare and repair it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Storage::routing`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use serde_json::json;
+    /// use syntrix_storage::routing::{Depth, VerifyOptions};
+    /// use syntrix_storage::{DocumentPath, Storage, StorageConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let text = "
+    /// storage:
+    ///   document:
+    ///     backend: main
+    ///     main: {kind: memory}
+    ///     other: {kind: memory}
+    ///   routing:
+    ///     document: {strategy: dual-write, shadow: other}
+    /// ";
+    /// let storage = Storage::from_config(StorageConfig::from_yaml(text, "storage.yaml")).await?;
+    /// let path = DocumentPath::parse("rooms/lobby")?;
+    /// storage.documents()?.create(&path, json!({"topic": "rust"}), Default::default()).await?;
+    ///
+    /// let options = VerifyOptions::default().with_depth(Depth::Deep);
+    /// let mut print = |finding: syntrix_storage::routing::Finding| {
+    ///     println!("{:?} {}", finding.verdict, finding.path);
+    ///     Ok(())
+    /// };
+    /// let route = storage.document_route()?;
+    /// let summary = route.verify(options, Duration::from_secs(10), &mut print).await?;
+    /// assert!(summary.equal && summary.primary == summary.shadow);
+    /// # storage.close().await
+    /// # }
+    /// ```
+    pub fn document_route(&self) -> Result<Arc<DocumentReplication>> {
+        let route = self.0.stores.document_route.clone();
+        route.ok_or_else(|| no_route(StoreKind::Documents))
     }
 
     /// Removes what is expired, up to `limit` records of each open store: tombstones and revocations.
@@ -281,6 +323,12 @@ impl fmt::Debug for Storage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Storage").field("stores", &self.0.stores).finish_non_exhaustive()
     }
+}
+
+fn no_route(store: StoreKind) -> Error {
+    Error::new(ErrorKind::Unsupported, "routing")
+        .with_message("this store has no route with a shadow; see `storage.routing`")
+        .with_fact("store", store.as_str())
 }
 
 pub(crate) fn absent(store: StoreKind) -> Error {

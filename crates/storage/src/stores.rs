@@ -9,7 +9,7 @@ use syntrix_storage_core::{
     StoreAdmin, TokenRevocationStore, UserStore,
 };
 use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
-use syntrix_storage_routing::RouteControl;
+use syntrix_storage_routing::{DocumentReplication, RouteControl};
 
 /// What the configuration has a section for.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Stores {
     pub(crate) documents: Option<Arc<DocumentEngine>>,
     pub(crate) users: Option<Arc<UserEngine>>,
     pub(crate) revocations: Option<Arc<RevocationEngine>>,
+    /// The documents' way to their shadow, if they have one.
+    pub(crate) document_route: Option<Arc<DocumentReplication>>,
     /// Of stores with a shadow.
     pub(crate) routes: Vec<(StoreKind, Arc<dyn RouteControl>)>,
 }

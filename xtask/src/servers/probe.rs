@@ -1,7 +1,7 @@
 //! Asking a server over its own protocol whether it serves, without any driver.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::failure::{Context, Result};
@@ -40,7 +40,7 @@ pub(crate) fn redis_serves(port: u16, password: &str) -> bool {
     ask(port, question.as_bytes(), expected.len()).is_ok_and(|answer| answer == expected)
 }
 
-/// What Redis, or a sentinel, answers to these commands and a farewell, word for word.
+/// What Redis, or a sentinel, answers to these commands, word for word.
 ///
 /// # Errors
 ///
@@ -48,9 +48,11 @@ pub(crate) fn redis_serves(port: u16, password: &str) -> bool {
 pub(crate) fn redis_answers(port: u16, commands: &[&str]) -> Result<String> {
     let ask = || {
         let mut stream = connect(port)?;
-        for command in commands.iter().chain(&["QUIT"]) {
+        for command in commands {
             stream.write_all(format!("{command}\r\n").as_bytes())?;
         }
+        // It answers, and then ends because we did: a sentinel knows no QUIT.
+        stream.shutdown(Shutdown::Write)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).map(|_| answer)
     };

@@ -84,7 +84,8 @@ impl Set {
         let members = (0..).zip(&self.members).map(member).collect();
         let settings = Document::new()
             .int("electionTimeoutMillis", ELECTION_TIMEOUT_MS)
-            .int("heartbeatIntervalMillis", HEARTBEAT_MS);
+            .int("heartbeatIntervalMillis", HEARTBEAT_MS)
+            .int("heartbeatTimeoutSecs", 2);
         let config = Document::new().text("_id", SET).array("members", members);
         let config = config.document("settings", settings);
         let command = Document::new().document("replSetInitiate", config).text("$db", "admin");

@@ -92,7 +92,7 @@ impl Watched {
 
     fn add_sentinel(&mut self, folder: PathBuf, program: &Path) -> Result<()> {
         let serves =
-            |port| servers::redis_answers(port, &["PING"]).is_ok_and(|it| it == "+PONG\r\n+OK\r\n");
+            |port| servers::redis_answers(port, &["PING"]).is_ok_and(|it| it == "+PONG\r\n");
         let start = start(program, &["--sentinel"]);
         let mut node = Node::new(folder, Box::new(start), Box::new(serves))?;
         let settings = format!(

@@ -182,6 +182,10 @@ impl Replicator {
             () = self.link.ended() => return,
             shadow = self.link.opened() => shadow,
         };
+        if self.link.is_native() {
+            // Its own database replicates.
+            return;
+        }
         let mut competitor = Competitor::new(self.options.lease_time);
         let mut backoff = Backoff::default();
         loop {

@@ -1,0 +1,74 @@
+//! How old the shadow's answers are, told by barriers: what was committed before one began is on the shadow when it is passed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use syntrix_storage_core::backend::{Ledger, LedgerKey};
+use syntrix_storage_core::{Error, ErrorKind, Result};
+
+use crate::replication::DocumentReplication;
+
+/// The record by which a native replica shows how far it is: it replicates that as it does everything else.
+const PULSE: &str = "documents/pulse";
+/// Between two looks for the pulse on the replica.
+const PULSE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Since when the shadow lacks nothing, as far as is known.
+#[derive(Debug, Default)]
+pub(crate) struct Freshness {
+    as_of: Mutex<Option<Instant>>,
+    /// How often somebody asked.
+    asked: AtomicU64,
+}
+
+impl Freshness {
+    /// The shadow has all that was committed at `moment`.
+    pub(crate) fn passed(&self, moment: Instant) {
+        let mut as_of = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
+        *as_of = (*as_of).max(Some(moment));
+    }
+
+    /// Whether the shadow has all that was committed `age` ago. Asking makes the answer be kept up to date.
+    pub(crate) fn is_within(&self, age: Duration) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let as_of = *self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
+        as_of.is_some_and(|as_of| as_of.elapsed() <= age)
+    }
+
+    /// How often somebody asked so far.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// Returns when the shadow has everything that was committed before this call.
+pub(crate) async fn barrier(replication: &Arc<DocumentReplication>) -> Result<()> {
+    if !replication.link().is_native() {
+        return replication.catch_up().await;
+    }
+    let shadow = replication.link().opened().await;
+    let primary = replication.primary_ledger();
+    let key = LedgerKey::parse(PULSE)?;
+    let revision = beat(primary, &key).await?;
+    loop {
+        let seen = shadow.ledger.read(&key).await?.map_or(0, |record| record.revision);
+        if seen >= revision {
+            return Ok(());
+        }
+        tokio::time::sleep(PULSE_INTERVAL).await;
+    }
+}
+
+/// Writes the pulse. Whoever else writes it meanwhile does so for us, too.
+async fn beat(primary: &dyn Ledger, key: &LedgerKey) -> Result<u64> {
+    let found = primary.read(key).await?.map(|record| record.revision);
+    let body = br#"{"format":1}"#.to_vec();
+    if let Some(revision) = primary.write(key, found, body).await? {
+        return Ok(revision);
+    }
+    let written = primary.read(key).await?.map(|record| record.revision);
+    written.ok_or_else(|| {
+        Error::new(ErrorKind::Internal, "replica").with_message("the ledger lost a record")
+    })
+}

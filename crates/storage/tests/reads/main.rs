@@ -1,0 +1,8 @@
+//! Reads of a route with a shadow, and what proves that the shadow is right: verify and repair.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod compare;
+mod pair;
+mod repair;
+mod replica;
+mod verify;
