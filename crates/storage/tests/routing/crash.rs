@@ -17,8 +17,9 @@ use syntrix_storage::{Document, DocumentStore, ErrorKind, Patch, Result, Storage
 
 use crate::stores::{Pair, Route, SQLITE_TO_SQLITE, at, creation, everything, quick};
 
-/// What a writer shall do: folder, seed, and the two blocks, by line.
+/// What a writer shall do: folder, seed, the two blocks and the namespace, by line.
 const ORDERS: &str = "SYNTRIX_STORAGE_TEST_WRITER";
+const NO_NAMESPACE: &str = "none";
 const WRITERS: usize = 4;
 const KEYS: u64 = 300;
 /// Records from before the route, so that processes die while the shadow is being filled, too.
@@ -31,8 +32,12 @@ const STOPPED: Duration = Duration::from_millis(1500);
 async fn entry_of_the_writers() {
     if let Ok(orders) = std::env::var(ORDERS) {
         let lines: Vec<&str> = orders.lines().collect();
-        let [folder, seed, primary, shadow] = lines[..] else { panic!("orders: {orders}") };
-        let pair = Pair { primary: primary.to_owned().leak(), shadow: shadow.to_owned().leak() };
+        let [folder, seed, primary, shadow, namespace] = lines[..] else {
+            panic!("orders: {orders}")
+        };
+        let keep = |text: &str| -> &'static str { text.to_owned().leak() };
+        let namespace = Some(keep(namespace)).filter(|name| *name != NO_NAMESPACE);
+        let pair = Pair { primary: keep(primary), shadow: keep(shadow), namespace };
         write_until_killed(Path::new(folder), seed.parse().unwrap(), pair).await;
     }
 }
@@ -171,10 +176,12 @@ impl Writers {
     }
 
     fn start(&self) -> Child {
-        let (folder, Pair { primary, shadow }) = (self.folder.display(), self.pair);
+        let Pair { primary, shadow, namespace } = self.pair;
+        let (folder, namespace) = (self.folder.display(), namespace.unwrap_or(NO_NAMESPACE));
+        let seed = self.next_seed;
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crash::entry_of_the_writers", "--nocapture"])
-            .env(ORDERS, format!("{folder}\n{}\n{primary}\n{shadow}", self.next_seed))
+            .env(ORDERS, format!("{folder}\n{seed}\n{primary}\n{shadow}\n{namespace}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -243,9 +250,13 @@ async fn cases_1_2_10_14_and_25_nothing_is_lost_when_processes_die_stop_and_go_o
     write_old(folder.path(), SQLITE_TO_SQLITE).await;
     let mut writers = Writers::new(folder.path(), SQLITE_TO_SQLITE, 1);
     writers.torment(torment_time()).await;
+    expect_nothing_lost(folder, &writers).await;
+}
 
-    let config = SQLITE_TO_SQLITE.config(folder.path(), "");
-    let route = Route::open_config(SQLITE_TO_SQLITE, folder, config).await;
+/// Opens the route once more, lets it catch up, and compares.
+pub async fn expect_nothing_lost(folder: tempfile::TempDir, writers: &Writers) {
+    let config = writers.pair.config(folder.path(), "");
+    let route = Route::open_config(writers.pair, folder, config).await;
     let records = route.expect_equal_sides().await;
     let admin = route.storage.document_admin().unwrap();
     let acknowledged = expect_acknowledged(route.folder.path(), &everything(&*admin).await);

@@ -5,4 +5,8 @@
 mod crash;
 mod fill;
 mod mirror;
+#[cfg(feature = "pg")]
+mod postgres;
+#[cfg(feature = "pg")]
+mod proxy;
 mod stores;
