@@ -14,7 +14,10 @@ mod options;
 mod plan;
 mod replication;
 mod replicator;
+mod revocations;
 mod shadow;
+mod swept;
+mod users;
 
 pub use breaker::{Breaker, BreakerState};
 pub use content::same_content;
@@ -28,4 +31,9 @@ pub use replicator::DeadLetter;
 pub use replicator::status::{
     FillStatus, HolderStatus, LagStatus, MirrorStatus, ReplicatedStatus, StatusReport,
 };
+pub use revocations::RevocationRoute;
 pub use shadow::{OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+pub use swept::accounts::Accounts;
+pub use swept::tokens::Tokens;
+pub use swept::{Swept, SweptReplication, SweptStore};
+pub use users::UserRoute;

@@ -7,7 +7,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod dead_letters;
 mod fill;
 mod follow;
-mod lease;
+pub(crate) mod lease;
 pub(crate) mod purge;
 pub(crate) mod records;
 pub(crate) mod session;
@@ -168,7 +168,7 @@ impl Replicator {
             () = self.link.ended() => return,
             shadow = self.link.opened() => shadow,
         };
-        let mut competitor = Competitor::new(self.options.lease_time);
+        let mut competitor = Competitor::new(records::LEASE, self.options.lease_time);
         let mut backoff = Backoff::default();
         loop {
             let taken = tokio::select! {
