@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
     CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
+    merge_revocation,
 };
 use syntrix_storage_core::{
     Capabilities, Clock, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome, Timestamp,
@@ -149,6 +150,26 @@ impl RevocationBackend for MemoryRevocations {
         _: &CallContext,
     ) -> Result<Witnessed<Insertion>> {
         self.write(&request.token, |stored, now| request.insert(stored, now))
+    }
+
+    async fn merge(&self, record: Revocation, _: &CallContext) -> Result<Witnessed<RevokeOutcome>> {
+        self.write(&record.token, |stored, now| merge_revocation(&record, stored, now))
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+        _: &CallContext,
+    ) -> Result<Vec<Revocation>> {
+        let behind = |record: &&Revocation| after.is_none_or(|after| record.token > *after);
+        let select = |state: &State| {
+            let mut found: Vec<_> = state.records.values().filter(behind).cloned().collect();
+            found.sort_unstable_by(|left, right| left.token.cmp(&right.token));
+            found.truncate(limit);
+            found
+        };
+        Ok(self.read(select)?.value)
     }
 
     async fn purge(&self, limit: usize) -> Result<PurgeReport> {

@@ -30,6 +30,7 @@ impl UserTable {
             UserWrite::Insert(record) => self.insert(*record),
             UserWrite::Replace { expected, record } => self.replace(expected, *record),
             UserWrite::Login { id, expected, state } => self.set_login(&id, expected, state),
+            UserWrite::Swap { expected, record } => self.swap(expected, *record),
         }
     }
 
@@ -48,6 +49,18 @@ impl UserTable {
     fn is_name_taken(&self, record: &UserRecord) -> bool {
         let owner = self.names.get(&record.key);
         record.user.deleted_at.is_none() && owner.is_some_and(|owner| *owner != record.user.id)
+    }
+
+    fn swap(&mut self, expected: (Version, u64), record: UserRecord) -> UserApplied {
+        let found = self.records.get(&record.user.id);
+        if found.map(|found| (found.user.version, found.login_sequence)) != Some(expected) {
+            return UserApplied::Stale;
+        }
+        let (id, login) = (record.user.id.clone(), record.login_state());
+        match self.replace(expected.0, record) {
+            UserApplied::Yes => self.set_login(&id, expected.1, login),
+            refused => refused,
+        }
     }
 
     fn replace(&mut self, expected: Version, mut record: UserRecord) -> UserApplied {
@@ -140,6 +153,19 @@ impl UserBackend for MemoryUsers {
         let select = |table: &UserTable| {
             let selected = table.records.values().filter(|record| plan.selects(record));
             selected.take(plan.rows_max()).cloned().collect()
+        };
+        Ok(self.dated(select)?.value)
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+        _: &CallContext,
+    ) -> Result<Vec<UserRecord>> {
+        let behind = |record: &&UserRecord| after.is_none_or(|after| record.user.id > *after);
+        let select = |table: &UserTable| {
+            table.records.values().filter(behind).take(limit).cloned().collect()
         };
         Ok(self.dated(select)?.value)
     }

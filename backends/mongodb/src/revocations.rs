@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use syntrix_storage_core::backend::{
     CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
+    merge_revocation,
 };
 use syntrix_storage_core::{
     Capabilities, Error, ErrorKind, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome,
@@ -16,6 +18,7 @@ use syntrix_storage_core::{
 use crate::account::{integer, optional_text};
 use crate::calls::Limit;
 use crate::error::{damaged, from_driver, is_duplicate};
+use crate::schema::WITNESS;
 use crate::settings::REVOCATIONS;
 use crate::store::{Lease, Store};
 use crate::witness::Read;
@@ -24,8 +27,9 @@ use crate::{KIND, catalogue, maintenance, witness};
 /// Two that write one token at once meet again; the one that loses reads and decides anew.
 const ATTEMPTS_MAX: usize = 100;
 
-/// What follows from a request and what is stored, and what is to be stored then.
-type Decide<T> = fn(&RevocationRequest, Option<&Revocation>, Timestamp) -> (T, Option<Revocation>);
+/// What follows from what is stored, and what is to be stored then.
+type Decide<T> =
+    Box<dyn Fn(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>) + Send + Sync>;
 
 /// One handle on the revoked tokens.
 #[derive(Debug)]
@@ -45,12 +49,12 @@ impl Revocations {
 
     async fn write<T: Send + 'static>(
         &self,
-        request: RevocationRequest,
+        token: TokenId,
         decide: Decide<T>,
         context: &CallContext,
     ) -> Result<Witnessed<T>> {
         let (store, limit) = (Arc::clone(self.lease.store()?), self.limit(context));
-        limit.run(async move { write(&store, &request, decide, limit).await }).await
+        limit.run(async move { write(&store, &token, &*decide, limit).await }).await
     }
 }
 
@@ -107,7 +111,9 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        self.write(request, RevocationRequest::join, context).await
+        let token = request.token.clone();
+        let decide = Box::new(move |stored: Option<&_>, now| request.join(stored, now));
+        self.write(token, decide, context).await
     }
 
     async fn insert(
@@ -115,7 +121,37 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<Insertion>> {
-        self.write(request, RevocationRequest::insert, context).await
+        let token = request.token.clone();
+        let decide = Box::new(move |stored: Option<&_>, now| request.insert(stored, now));
+        self.write(token, decide, context).await
+    }
+
+    async fn merge(
+        &self,
+        record: Revocation,
+        context: &CallContext,
+    ) -> Result<Witnessed<RevokeOutcome>> {
+        let token = record.token.clone();
+        let decide =
+            Box::new(move |stored: Option<&_>, now| merge_revocation(&record, stored, now));
+        self.write(token, decide, context).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<Revocation>> {
+        let (store, time) = (self.lease.store()?, self.limit(context));
+        // Every token stands behind the record with the mark: it has no control character.
+        let behind = doc! { "_id": { "$gt": after.map_or(WITNESS, TokenId::as_str) } };
+        let records = revocations(store);
+        let find = records.find(behind).sort(doc! { "_id": 1 }).limit(limit as i64);
+        let find = find.max_time(time.left());
+        let read = async { find.await?.try_collect::<Vec<Document>>().await };
+        let found = time.wait(async { read.await.map_err(|error| from_driver(&error)) }).await?;
+        found.iter().map(record).collect()
     }
 
     /// The server removes expired records by itself once a minute; this does it at once.
@@ -153,15 +189,15 @@ async fn find(store: &Store, tokens: &[&TokenId], limit: Limit) -> Result<Read> 
 /// Reads, decides, and stores under the condition that nothing was stored meanwhile.
 async fn write<T>(
     store: &Store,
-    request: &RevocationRequest,
-    decide: Decide<T>,
+    token: &TokenId,
+    decide: &(dyn Fn(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>) + Send + Sync),
     limit: Limit,
 ) -> Result<Witnessed<T>> {
     for _ in 0..ATTEMPTS_MAX {
-        let read = find(store, &[&request.token], limit).await?;
+        let read = find(store, &[token], limit).await?;
         let stored = read.records.first();
         let current = stored.map(record).transpose()?;
-        let (value, next) = decide(request, current.as_ref(), read.now(&*store.clock));
+        let (value, next) = decide(current.as_ref(), read.now(&*store.clock));
         let Some(next) = next else { return Ok(witnessed(store, &read, value)) };
         if put(store, stored, &next).await? {
             return Ok(witnessed(store, &read, value));

@@ -15,6 +15,7 @@ use syntrix_storage_core::{
 
 use crate::calls::Limit;
 use crate::error::{from_driver, is_duplicate};
+use crate::schema::WITNESS;
 use crate::settings::USERS;
 use crate::store::{Lease, Store};
 use crate::{KIND, account, catalogue, maintenance, witness};
@@ -87,6 +88,23 @@ impl UserBackend for Users {
         limit.wait(list(&accounts(store), plan, limit)).await
     }
 
+    async fn scan(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<UserRecord>> {
+        let (store, time) = (self.lease.store()?, self.limit(context));
+        // Every account stands behind the record with the mark: no id has a control character.
+        let behind = doc! { "_id": { "$gt": after.map_or(WITNESS, UserId::as_str) } };
+        let records = accounts(store);
+        let find = records.find(behind).sort(doc! { "_id": 1 }).limit(limit as i64);
+        let find = find.max_time(time.left());
+        let read = async { find.await?.try_collect::<Vec<Document>>().await };
+        let found = time.wait(async { read.await.map_err(|error| from_driver(&error)) }).await?;
+        found.iter().map(account::decode).collect()
+    }
+
     async fn ensure_indexes(&self) -> Result<()> {
         catalogue::ensure_users(&self.lease.store()?.database).await
     }
@@ -106,6 +124,7 @@ async fn apply(accounts: &Collection<Document>, write: UserWrite) -> Result<User
     match write {
         UserWrite::Insert(record) => insert(accounts, &record).await,
         UserWrite::Replace { expected, record } => replace(accounts, expected, &record).await,
+        UserWrite::Swap { expected, record } => swap(accounts, expected, &record).await,
         UserWrite::Login { id, expected, state } => {
             set_login(accounts, &id, expected, &state).await
         }
@@ -140,6 +159,21 @@ async fn replace(
         "version": { "$eq": expected.get() },
     };
     set(accounts, filter, account::account(record)?).await
+}
+
+async fn swap(
+    accounts: &Collection<Document>,
+    expected: (Version, u64),
+    record: &UserRecord,
+) -> Result<UserApplied> {
+    let filter = doc! {
+        "_id": { "$eq": record.user.id.as_str() },
+        "version": { "$eq": expected.0.get() },
+        "loginSequence": { "$eq": expected.1 as i64 },
+    };
+    let mut fields = account::account(record)?;
+    fields.extend(account::login(&record.login_state()));
+    set(accounts, filter, fields).await
 }
 
 async fn set_login(

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
     CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
+    merge_revocation,
 };
 use syntrix_storage_core::{
     Capabilities, Error, ErrorKind, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome,
@@ -31,6 +32,9 @@ macro_rules! select {
 }
 pub(crate) const GET: &str = select!("$1");
 pub(crate) const GET_MANY: &str = select!("ANY ($1)");
+/// As [`GET`], without time and mark.
+pub(crate) const SCAN: &str = "SELECT NULL::bigint,NULL::bytea,token,revoked_at,immediate,expires_at,keep_until,reason,\
+    subject,family,successor FROM {schema}.revocations WHERE token > $1 ORDER BY token LIMIT $2";
 /// Stores a record in place of the one that was read, or where none was: $2 tells whether there was one, $3 to $10 what it
 /// was, $11 whether its time was over, $12 to $19 what is to be there. No row comes back if it was another one by now.
 ///
@@ -76,15 +80,15 @@ impl Revocations {
     /// Reads, decides, and stores if nothing changed since: the rule is the core's, the atom the server's.
     async fn decide<T>(
         &self,
-        request: RevocationRequest,
-        decide: Decide<T>,
+        token: &TokenId,
+        decide: impl Fn(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>) + Send,
     ) -> Result<Witnessed<T>> {
         let store = self.lease.store()?;
         let mut session = store.pool.session().await?;
         for _ in 0..ATTEMPTS_MAX {
-            let read = read_for_write(&mut session, &store.texts, &request.token).await?;
+            let read = read_for_write(&mut session, &store.texts, token).await?;
             let Witnessed { value: stored, now, canary } = read;
-            let (value, next) = decide(&request, stored.as_deref(), now);
+            let (value, next) = decide(stored.as_deref(), now);
             let done = match next {
                 None => true,
                 Some(next) => {
@@ -99,9 +103,6 @@ impl Revocations {
             .with_message("the record changed too often; nothing was written"))
     }
 }
-
-/// What follows from a request and what is stored, and what is to be stored then.
-type Decide<T> = fn(&RevocationRequest, Option<&Revocation>, Timestamp) -> (T, Option<Revocation>);
 
 #[async_trait]
 impl RevocationBackend for Revocations {
@@ -154,7 +155,7 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         _: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        self.decide(request, RevocationRequest::join).await
+        self.decide(&request.token, |stored, now| request.join(stored, now)).await
     }
 
     async fn insert(
@@ -162,7 +163,25 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         _: &CallContext,
     ) -> Result<Witnessed<Insertion>> {
-        self.decide(request, RevocationRequest::insert).await
+        self.decide(&request.token, |stored, now| request.insert(stored, now)).await
+    }
+
+    async fn merge(&self, record: Revocation, _: &CallContext) -> Result<Witnessed<RevokeOutcome>> {
+        self.decide(&record.token, |stored, now| merge_revocation(&record, stored, now)).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+        _: &CallContext,
+    ) -> Result<Vec<Revocation>> {
+        let store = self.lease.store()?;
+        let (after, limit) = (after.map_or("", TokenId::as_str), limit as i64);
+        let values: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&limit, Type::INT8)];
+        let mut session = store.pool.session().await?;
+        let rows = session.query(&store.texts.revocation_scan, &values).await?;
+        rows.iter().map(|row| record(row)?.ok_or_else(damaged)).collect()
     }
 
     async fn purge(&self, limit: usize) -> Result<PurgeReport> {

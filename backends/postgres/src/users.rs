@@ -66,6 +66,13 @@ pub(crate) const REPLACE: &str = "UPDATE {schema}.users SET username=$2,username
     updated_at=$18,deleted_at=$19 WHERE id=$1 AND version=$20 RETURNING 1";
 pub(crate) const SET_LOGIN: &str = "UPDATE {schema}.users SET last_login_at=$2,last_failed_at=$3,failed_attempts=$4,\
     lockout_until=$5,lockout_count=$6,login_window=$7,login_sequence=$8 WHERE id=$1 AND login_sequence=$9 RETURNING 1";
+pub(crate) const SWAP: &str = "UPDATE {schema}.users SET username=$2,username_key=$3,key_rule_version=$4,password_hash=$5,\
+    password_algorithm=$6,password_changed_at=$7,roles=$8,db_admin=$9,disabled=$10,disabled_at=$11,\
+    disabled_reason=$12,profile=$13,token_epoch=$14,tokens_valid_after=$15,version=$16,created_at=$17,\
+    updated_at=$18,deleted_at=$19,last_login_at=$20,last_failed_at=$21,failed_attempts=$22,lockout_until=$23,\
+    lockout_count=$24,login_window=$25,login_sequence=$26 WHERE id=$1 AND version=$27 AND login_sequence=$28 RETURNING 1";
+pub(crate) const SCAN: &str =
+    concat!("SELECT ", columns!(), " FROM {schema}.users WHERE id > $1 ORDER BY id LIMIT $2");
 const FACTS: &str = "SELECT \
     (SELECT count(*) FROM (SELECT FROM {schema}.users LIMIT 100000) AS counted), \
     (SELECT count(*) FROM (SELECT FROM {schema}.users WHERE disabled LIMIT 100000) AS counted), \
@@ -123,6 +130,9 @@ impl UserBackend for Users {
             UserWrite::Replace { expected, record } => {
                 replace(&mut session, &store.texts, *expected, record).await
             }
+            UserWrite::Swap { expected, record } => {
+                swap(&mut session, &store.texts, *expected, record).await
+            }
             UserWrite::Login { id, expected, state } => {
                 set_login(&mut session, &store.texts, id, *expected, state).await
             }
@@ -149,6 +159,19 @@ impl UserBackend for Users {
         let mut session = store.pool.session().await?;
         let text = in_schema(&list_sql(plan), &store.schema);
         session.query_once(&text, &values).await?.iter().map(record).collect()
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+        _: &CallContext,
+    ) -> Result<Vec<UserRecord>> {
+        let store = self.lease.store()?;
+        let (after, limit) = (after.map_or("", UserId::as_str), limit as i64);
+        let values: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&limit, Type::INT8)];
+        let mut session = store.pool.session().await?;
+        session.query(&store.texts.user_scan, &values).await?.iter().map(record).collect()
     }
 
     async fn ensure_indexes(&self) -> Result<()> {
@@ -273,6 +296,35 @@ async fn insert(session: &mut Session, texts: &Texts, record: &UserRecord) -> Re
     );
     let inserted = session.query(&texts.user_insert, &values).await;
     name_taken_or(inserted, UserApplied::IdTaken)
+}
+
+/// All columns in one statement: a name that is taken leaves the login part alone, too.
+async fn swap(
+    session: &mut Session,
+    texts: &Texts,
+    expected: (Version, u64),
+    record: &UserRecord,
+) -> Result<UserApplied> {
+    let (account, login) = (Account::of(record), Login::of(&record.login_state()));
+    let (id, key) = (record.user.id.as_str(), record.key.as_str());
+    let (version, sequence) = (expected.0.get(), expected.1 as i64);
+    let profile = Json(&account.profile);
+    let values = account_parameters!(
+        account,
+        id,
+        key,
+        profile,
+        (&login.times[0], Type::INT8),
+        (&login.times[1], Type::INT8),
+        (&login.counts[0], Type::INT8),
+        (&login.times[2], Type::INT8),
+        (&login.counts[1], Type::INT8),
+        (&login.counts[2], Type::INT8),
+        (&login.counts[3], Type::INT8),
+        (&version, Type::INT8),
+        (&sequence, Type::INT8)
+    );
+    name_taken_or(session.query(&texts.user_swap, &values).await, UserApplied::Stale)
 }
 
 async fn replace(

@@ -230,6 +230,17 @@ fn witnessed<T>(value: T, (now, canary, ..): &Changed) -> Witnessed<T> {
     Witnessed { value, now: Timestamp::from_milliseconds(*now), canary }
 }
 
+fn outcome(changed: &Changed) -> Result<Witnessed<RevokeOutcome>> {
+    let outcome = match &*changed.2 {
+        "inserted" => RevokeOutcome::Inserted,
+        "tightened" => RevokeOutcome::Tightened,
+        "unchanged" => RevokeOutcome::Unchanged,
+        "expired" => RevokeOutcome::AlreadyExpired,
+        _ => return Err(damaged()),
+    };
+    Ok(witnessed(outcome, changed))
+}
+
 #[async_trait]
 impl RevocationBackend for Revocations {
     fn kind(&self) -> &'static str {
@@ -268,15 +279,27 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        let changed = self.change(Change::Join, &request, context).await?;
-        let outcome = match &*changed.2 {
-            "inserted" => RevokeOutcome::Inserted,
-            "tightened" => RevokeOutcome::Tightened,
-            "unchanged" => RevokeOutcome::Unchanged,
-            "expired" => RevokeOutcome::AlreadyExpired,
-            _ => return Err(damaged()),
+        outcome(&self.change(Change::Join, &request, context).await?)
+    }
+
+    /// What lies under a key does not name its token, so there is no scan.
+    async fn merge(
+        &self,
+        record: Revocation,
+        context: &CallContext,
+    ) -> Result<Witnessed<RevokeOutcome>> {
+        let revoked_at = record.revoked_at;
+        let request = RevocationRequest {
+            token: record.token,
+            immediate: record.immediate,
+            expires_at: record.expires_at,
+            keep_until: record.keep_until,
+            reason: record.reason,
+            subject: record.subject,
+            family: record.family,
+            successor: record.successor,
         };
-        Ok(witnessed(outcome, &changed))
+        outcome(&self.change(Change::Merge(revoked_at), &request, context).await?)
     }
 
     async fn insert(

@@ -1,14 +1,16 @@
 //! The scripts: what has to happen in one step happens in the server.
 
 use redis::{Cmd, Script};
-use syntrix_storage_core::TokenId;
 use syntrix_storage_core::backend::{LedgerKey, RevocationRequest};
+use syntrix_storage_core::{Timestamp, TokenId};
 
 use crate::keys::TokenKeys;
 
-/// Stores what `RevocationRequest::join` or `insert` says, at the server's time. The tests hold it against these two.
+/// Stores what `RevocationRequest::join`, `insert` or `merge_revocation` says, at the server's time. The tests hold it
+/// against these three.
 ///
-/// `KEYS`: record, mark. `ARGV`: what to do, then the request; a text begins with `+`, and `-` is none. Answers the
+/// `KEYS`: record, mark. `ARGV`: what to do, then the request; a text begins with `+`, and `-` is none; last the time of a
+/// record that is merged. Answers the
 /// time, the mark, the outcome, and the record if it was there and stays.
 ///
 /// `nonce` is the request's own: when the answer to an insertion was lost and it is sent again, it finds that it was
@@ -60,8 +62,20 @@ if text then
   if current.keep <= now then current = nil end
 end
 
-local request = {revoked = now, immediate = ARGV[2], expires = tonumber(ARGV[3]),
+local request = {revoked = tonumber(ARGV[10]) or now, immediate = ARGV[2], expires = tonumber(ARGV[3]),
   keep = tonumber(ARGV[4]), nonce = ARGV[5], texts = {ARGV[6], ARGV[7], ARGV[8], ARGV[9]}}
+-- Compared byte by byte: the server's own order is that of its machine's language.
+local function least(left, right)
+  if left == '-' then return right end
+  if right == '-' then return left end
+  for at = 1, math.min(#left, #right) do
+    local one, other = string.byte(left, at), string.byte(right, at)
+    if one < other then return left end
+    if one > other then return right end
+  end
+  if #left <= #right then return left else return right end
+end
+
 local function put(record)
   redis.call('SET', KEYS[1], encode(record), 'PXAT', string.format('%.0f', record.keep))
 end
@@ -78,14 +92,20 @@ elseif current.nonce == request.nonce then
   outcome = 'inserted'
 elseif ARGV[1] == 'insert' then
   outcome = 'present'
+elseif request.keep <= now and ARGV[1] == 'merge' then
+  outcome = 'unchanged'
 else
-  local joined = {revoked = math.min(current.revoked, now), immediate = current.immediate,
+  local joined = {revoked = math.min(current.revoked, request.revoked), immediate = current.immediate,
     expires = math.max(current.expires, request.expires),
     keep = math.max(current.keep, request.keep), nonce = current.nonce, texts = {}}
   if request.immediate == '1' then joined.immediate = '1' end
   for at = 1, 4 do
     joined.texts[at] = current.texts[at]
-    if joined.texts[at] == '-' then joined.texts[at] = request.texts[at] end
+    if ARGV[1] == 'merge' then
+      joined.texts[at] = least(joined.texts[at], request.texts[at])
+    elseif joined.texts[at] == '-' then
+      joined.texts[at] = request.texts[at]
+    end
   end
   if encode(joined) ~= text then
     put(joined)
@@ -161,6 +181,8 @@ pub(crate) enum Change {
     Join,
     /// Be the first, or nothing.
     Insert,
+    /// Grow as strict as a record of another store, which was revoked then.
+    Merge(Timestamp),
 }
 
 impl Scripts {
@@ -183,8 +205,9 @@ impl Scripts {
         let mode = match change {
             Change::Join => "join",
             Change::Insert => "insert",
+            Change::Merge(_) => "merge",
         };
-        let number = |time: syntrix_storage_core::Timestamp| time.as_milliseconds().to_string();
+        let number = |time: Timestamp| time.as_milliseconds().to_string();
         let plain = [
             mode.to_owned(),
             u8::from(request.immediate).to_string(),
@@ -199,6 +222,11 @@ impl Scripts {
             request.successor.as_ref().map(TokenId::as_str),
         ];
         let arguments = plain.into_iter().map(String::into_bytes).chain(texts.map(optional));
+        let revoked_at = match change {
+            Change::Merge(at) => number(at),
+            Change::Join | Change::Insert => String::new(),
+        };
+        let arguments = arguments.chain([revoked_at.into_bytes()]);
         Invocation {
             source: &self.change,
             keys: vec![&keys.record, &keys.canary],

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use syntrix_storage_core::backend::{
     CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
+    merge_revocation,
 };
 use syntrix_storage_core::{
     Capabilities, Clock, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome, Timestamp,
@@ -21,6 +22,8 @@ use crate::{KIND, catalogue, maintenance};
 /// Kept short: the statement cache hashes the text on every read.
 const GET: &str = "SELECT revoked_at,immediate,expires_at,keep_until,reason,subject,family,successor \
     FROM revocations WHERE token=?1";
+const SCAN: &str = "SELECT revoked_at,immediate,expires_at,keep_until,reason,subject,family,successor,token \
+    FROM revocations WHERE token > ?1 ORDER BY token LIMIT ?2";
 const INSERT: &str = "INSERT INTO revocations \
     (token,revoked_at,immediate,expires_at,keep_until,reason,subject,family,successor) \
     VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)";
@@ -51,22 +54,23 @@ impl Revocations {
 
     async fn write<T: Send + 'static>(
         &self,
-        request: RevocationRequest,
+        token: TokenId,
         decide: Decide<T>,
         context: &CallContext,
     ) -> Result<Witnessed<T>> {
         let writer = &self.lease.store()?.writer;
-        let (value, now) = writer.write_one(Decision { request, decide }, context.deadline).await?;
+        let (value, now) = writer.write_one(Decision { token, decide }, context.deadline).await?;
         Ok(self.witnessed(value, now))
     }
 }
 
-/// What follows from a request and what is stored, and what is to be stored then.
-type Decide<T> = fn(&RevocationRequest, Option<&Revocation>, Timestamp) -> (T, Option<Revocation>);
+/// What follows from what is stored, and what is to be stored then.
+type Decide<T> =
+    Box<dyn Fn(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>) + Send + Sync>;
 
-/// A request, and the rule by which it changes what is stored.
+/// A token, and the rule by which its record changes.
 struct Decision<T> {
-    request: RevocationRequest,
+    token: TokenId,
     decide: Decide<T>,
 }
 
@@ -75,11 +79,11 @@ impl<T: Send + 'static> Change for Decision<T> {
 
     fn apply(&self, group: &mut Group<'_>) -> Outcome<Self::Answer> {
         let (connection, now) = (group.connection(), group.now());
-        let stored = match find(connection, &self.request.token)? {
+        let stored = match find(connection, &self.token)? {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error)),
         };
-        let (value, next) = (self.decide)(&self.request, stored.as_deref(), now);
+        let (value, next) = (self.decide)(stored.as_deref(), now);
         if let Some(next) = next {
             store(connection, stored.as_deref(), &next, now)?;
         }
@@ -137,7 +141,9 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        self.write(request, RevocationRequest::join, context).await
+        let token = request.token.clone();
+        let decide = Box::new(move |stored: Option<&_>, now| request.join(stored, now));
+        self.write(token, decide, context).await
     }
 
     async fn insert(
@@ -145,7 +151,32 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<Insertion>> {
-        self.write(request, RevocationRequest::insert, context).await
+        let token = request.token.clone();
+        let decide = Box::new(move |stored: Option<&_>, now| request.insert(stored, now));
+        self.write(token, decide, context).await
+    }
+
+    async fn merge(
+        &self,
+        record: Revocation,
+        context: &CallContext,
+    ) -> Result<Witnessed<RevokeOutcome>> {
+        let token = record.token.clone();
+        let decide =
+            Box::new(move |stored: Option<&_>, now| merge_revocation(&record, stored, now));
+        self.write(token, decide, context).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<Revocation>> {
+        let store = self.lease.store()?;
+        let after = after.map_or_else(String::new, |after| after.as_str().to_owned());
+        let read = move |connection: &Connection| scan(connection, &after, limit);
+        store.readers.long(context.deadline, read).await
     }
 
     async fn purge(&self, limit: usize) -> Result<PurgeReport> {
@@ -215,6 +246,18 @@ fn find(connection: &Connection, token: &TokenId) -> Outcome<Option<Box<Revocati
     let mut statement = connection.prepare_cached(GET)?;
     let mut rows = statement.query([token.as_str()])?;
     Ok(rows.next()?.map(|row| record(row, token)).transpose())
+}
+
+fn scan(connection: &Connection, after: &str, limit: usize) -> Result<Vec<Revocation>> {
+    let failed = |error: rusqlite::Error| from_sqlite(&error);
+    let mut statement = connection.prepare_cached(SCAN).map_err(failed)?;
+    let mut rows = statement.query(params![after, limit as i64]).map_err(failed)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let token: String = row.get(8).map_err(failed)?;
+        records.push(*record(row, &TokenId::parse(&token).map_err(|_| damaged())?)?);
+    }
+    Ok(records)
 }
 
 fn record(row: &Row<'_>, token: &TokenId) -> Result<Box<Revocation>> {

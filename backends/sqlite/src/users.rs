@@ -50,6 +50,12 @@ const REPLACE: &str = "UPDATE users SET username=?2,username_key=?3,key_rule_ver
     updated_at=?18,deleted_at=?19 WHERE id=?1 AND version=?20";
 const SET_LOGIN: &str = "UPDATE users SET last_login_at=?2,last_failed_at=?3,failed_attempts=?4,\
     lockout_until=?5,lockout_count=?6,login_window=?7,login_sequence=?8 WHERE id=?1 AND login_sequence=?9";
+const SWAP: &str = "UPDATE users SET username=?2,username_key=?3,key_rule_version=?4,password_hash=?5,\
+    password_algorithm=?6,password_changed_at=?7,roles=?8,db_admin=?9,disabled=?10,disabled_at=?11,\
+    disabled_reason=?12,profile=?13,token_epoch=?14,tokens_valid_after=?15,version=?16,created_at=?17,\
+    updated_at=?18,deleted_at=?19,last_login_at=?20,last_failed_at=?21,failed_attempts=?22,lockout_until=?23,\
+    lockout_count=?24,login_window=?25,login_sequence=?26 WHERE id=?1 AND version=?27 AND login_sequence=?28";
+const SCAN: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > ?1 ORDER BY id LIMIT ?2");
 const ID_IS_KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)";
 
 /// The values of ?1 to ?19 in [`INSERT`] and [`REPLACE`], in the order of [`columns!`], then those of the statement itself.
@@ -130,6 +136,19 @@ impl UserBackend for Users {
         store.readers.long(context.deadline, move |connection| list(connection, &plan)).await
     }
 
+    async fn scan(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<UserRecord>> {
+        let store = self.lease.store()?;
+        let after = after.map_or_else(String::new, |after| after.as_str().to_owned());
+        let read =
+            move |connection: &Connection| select(connection, SCAN, params![after, limit as i64]);
+        store.readers.long(context.deadline, read).await
+    }
+
     async fn ensure_indexes(&self) -> Result<()> {
         self.lease.store()?.writer.run(catalogue::ensure_users).await
     }
@@ -157,12 +176,20 @@ fn find(connection: &Connection, sql: &str, key: &str) -> Result<Option<UserReco
 }
 
 fn list(connection: &Connection, plan: &UserListPlan) -> Result<Vec<UserRecord>> {
-    let failed = |error: rusqlite::Error| from_sqlite(&error);
-    let mut statement = connection.prepare_cached(&list_sql(plan)).map_err(failed)?;
     let after = plan.after().map(UserId::as_str);
     let (first, end) = (plan.name_prefix(), behind(plan.name_prefix()));
     let limit = plan.rows_max() as i64;
     let parameters = params![after, first, end, plan.disabled(), plan.role(), limit];
+    select(connection, &list_sql(plan), parameters)
+}
+
+fn select(
+    connection: &Connection,
+    sql: &str,
+    parameters: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<UserRecord>> {
+    let failed = |error: rusqlite::Error| from_sqlite(&error);
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let mut rows = statement.query(parameters).map_err(failed)?;
     let mut records = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
@@ -201,6 +228,7 @@ impl Change for UserWrite {
             Self::Insert(record) => insert(connection, record),
             Self::Replace { expected, record } => replace(connection, *expected, record),
             Self::Login { id, expected, state } => set_login(connection, id, *expected, state),
+            Self::Swap { expected, record } => swap(connection, *expected, record),
         };
         applied.map(Ok)
     }
@@ -235,6 +263,28 @@ fn replace(
     let replaced =
         connection.prepare_cached(REPLACE)?.execute(account_values!(record, expected.get()));
     name_taken_or(replaced, changed_or_stale)
+}
+
+/// All columns in one statement: a name that is taken leaves the login part alone, too.
+fn swap(
+    connection: &Connection,
+    expected: (Version, u64),
+    record: &UserRecord,
+) -> rusqlite::Result<UserApplied> {
+    let login = &record.user.login;
+    let swapped = connection.prepare_cached(SWAP)?.execute(account_values!(
+        record,
+        milliseconds(login.last_login_at),
+        milliseconds(login.last_failed_at),
+        login.failed_attempts,
+        milliseconds(login.lockout_until),
+        login.lockout_count,
+        record.login_window as i64,
+        record.login_sequence as i64,
+        expected.0.get(),
+        expected.1 as i64
+    ));
+    name_taken_or(swapped, changed_or_stale)
 }
 
 fn set_login(

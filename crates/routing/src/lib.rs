@@ -15,7 +15,10 @@ mod plan;
 mod reads;
 mod replication;
 mod replicator;
+mod revocations;
 mod shadow;
+mod swept;
+mod users;
 mod verify;
 
 pub use breaker::{Breaker, BreakerState};
@@ -31,7 +34,12 @@ pub use replicator::DeadLetter;
 pub use replicator::status::{
     FillStatus, HolderStatus, LagStatus, MirrorStatus, ReplicatedStatus, StatusReport,
 };
+pub use revocations::RevocationRoute;
 pub use shadow::{OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+pub use swept::accounts::Accounts;
+pub use swept::tokens::Tokens;
+pub use swept::{Swept, SweptReplication, SweptStore};
+pub use users::UserRoute;
 pub use verify::{
     Barrier, Depth, Finding, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,
     VerdictCounts, Verify, VerifyOptions, VerifySummary,

@@ -44,6 +44,8 @@ pub struct ReplicationOptions {
     pub dead_letters_max: usize,
     /// Longest wait of `close` for mirrors under way.
     pub close_timeout: Duration,
+    /// Between two passes over the primary of a store without a public feed: accounts and revoked tokens.
+    pub sweep_interval: Duration,
     /// Where this process shall die, in tests.
     pub fault: Option<MirrorFault>,
 }
@@ -64,6 +66,7 @@ impl Default for ReplicationOptions {
             apply_timeout: Duration::from_secs(30),
             dead_letters_max: 10_000,
             close_timeout: Duration::from_secs(5),
+            sweep_interval: Duration::from_secs(60),
             fault: None,
         }
     }

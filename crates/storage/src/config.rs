@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
+    Backend, BackendFactory, BackendProvider, OpenContext, RevocationBackend, StoreKind, StoreSet,
+    UserBackend,
 };
 use syntrix_storage_core::{
     Clock, Error, ErrorKind, Result, Retention, SettingsNode, SystemClock,
@@ -16,8 +17,8 @@ use syntrix_storage_registry::{
     StorePlan, Strategy,
 };
 use syntrix_storage_routing::{
-    DocumentReplication, DocumentRoute, MirrorMode, ReadFrom, ReadRules, ReplicationOptions,
-    ShadowOpener,
+    Accounts, DocumentReplication, DocumentRoute, MirrorMode, ReadFrom, ReadRules,
+    ReplicationOptions, RevocationRoute, ShadowOpener, Swept, SweptReplication, Tokens, UserRoute,
 };
 
 use crate::backends;
@@ -305,12 +306,14 @@ impl StorageConfig {
         let options = self.engine_options();
         // Those first that can fail: a route begins to work in the background when it is made.
         if let Some(backend) = self.open_store(plan, StoreKind::Users, backends).await? {
-            let engine = UserEngine::start(backend.users()?, &options);
+            let route = self.user_route(plan, &*backend, backends, &mut stores)?;
+            let engine = UserEngine::start(route, &options);
             engine.ensure_indexes().await?;
             stores.users = Some(Arc::new(engine));
         }
         if let Some(backend) = self.open_store(plan, StoreKind::Revocations, backends).await? {
-            let engine = RevocationEngine::start(backend.revocations()?, &options);
+            let route = self.revocation_route(plan, &*backend, backends, &mut stores)?;
+            let engine = RevocationEngine::start(route, &options);
             engine.ensure_indexes().await?;
             stores.revocations = Some(Arc::new(engine));
         }
@@ -357,6 +360,58 @@ impl StorageConfig {
                 DocumentRoute::dual_write(primary, replication, reads, rules)
             }
         })
+    }
+
+    fn user_route(
+        &self,
+        plan: &Arc<StoragePlan>,
+        backend: &dyn Backend,
+        backends: &Arc<Backends>,
+        stores: &mut Stores,
+    ) -> Result<Arc<dyn UserBackend>> {
+        let primary = backend.users()?;
+        let replication =
+            self.swept::<Accounts>(plan, plan.users.as_ref(), &primary, backend, backends)?;
+        let Some(replication) = replication else { return Ok(primary) };
+        stores.routes.push((StoreKind::Users, Arc::clone(&replication) as _));
+        Ok(Arc::new(UserRoute::dual_write(primary, replication)))
+    }
+
+    fn revocation_route(
+        &self,
+        plan: &Arc<StoragePlan>,
+        backend: &dyn Backend,
+        backends: &Arc<Backends>,
+        stores: &mut Stores,
+    ) -> Result<Arc<dyn RevocationBackend>> {
+        let primary = backend.revocations()?;
+        let replication =
+            self.swept::<Tokens>(plan, plan.revocations.as_ref(), &primary, backend, backends)?;
+        let Some(replication) = replication else { return Ok(primary) };
+        stores.routes.push((StoreKind::Revocations, Arc::clone(&replication) as _));
+        Ok(Arc::new(RevocationRoute::dual_write(primary, replication)))
+    }
+
+    /// What keeps the shadow of accounts or revoked tokens up to date; `None` without a shadow.
+    fn swept<K: Swept>(
+        &self,
+        plan: &Arc<StoragePlan>,
+        section: Option<&StorePlan>,
+        primary: &Arc<K::Store>,
+        backend: &dyn Backend,
+        backends: &Arc<Backends>,
+    ) -> Result<Option<Arc<SweptReplication<K>>>> {
+        let route = &section.ok_or_else(no_block)?.route;
+        if route.strategy == Strategy::Single {
+            return Ok(None);
+        }
+        Ok(Some(SweptReplication::start(
+            route.strategy.as_str(),
+            Arc::clone(primary),
+            &*backend.ledger()?,
+            self.shadow(plan, K::STORE, backends)?,
+            self.replication_options(route),
+        )))
     }
 
     /// What opens a store's shadow, when it can be reached.
@@ -449,8 +504,18 @@ const fn read_from(reads: Reads) -> ReadFrom {
 
 fn check_strategy(section: &StorePlan, store: StoreKind) -> Result<()> {
     match (section.route.strategy, store) {
-        (Strategy::Single, _)
-        | (Strategy::DualWrite | Strategy::ReadReplica, StoreKind::Documents) => Ok(()),
+        (Strategy::Single, _) => Ok(()),
+        (Strategy::DualWrite, StoreKind::Users | StoreKind::Revocations)
+            if section.route.reads != Reads::Primary =>
+        {
+            Err(Error::new(ErrorKind::Unsupported, "open")
+                .with_message(
+                    "accounts and revoked tokens are decided by the primary; set `reads: primary`. A check of a token asks \
+                     the shadow, too, in any case",
+                )
+                .with_fact("store", store.as_str()))
+        }
+        (Strategy::DualWrite, _) | (Strategy::ReadReplica, StoreKind::Documents) => Ok(()),
         (other, _) => Err(Error::new(ErrorKind::Unsupported, "open")
             .with_message(
                 "this release does not have this strategy for this store; set `strategy: single`",

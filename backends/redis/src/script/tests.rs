@@ -1,7 +1,7 @@
 //! The script against the two functions whose meaning it has, at times that the test sets.
 
 use redis::{Connection, FromRedisValue, Value};
-use syntrix_storage_core::backend::Insertion;
+use syntrix_storage_core::backend::{Insertion, merge_revocation};
 use syntrix_storage_core::{Revocation, RevokeOutcome, Timestamp};
 
 use super::*;
@@ -13,7 +13,7 @@ const START: i64 = 20_000_000_000_000;
 
 /// Whoever runs the script brings the time instead of the server.
 fn with_time_given() -> Scripts {
-    let text = CHANGE.replace("redis.call('TIME')", "{ARGV[10], ARGV[11]}");
+    let text = CHANGE.replace("redis.call('TIME')", "{ARGV[11], ARGV[12]}");
     assert_ne!(text, CHANGE);
     Scripts { change: Source::new(Box::leak(text.into_boxed_str())), ..Scripts::new() }
 }
@@ -55,6 +55,10 @@ impl Pair {
                 let (insertion, next) = request.insert(stored, at);
                 (insertion_name(&insertion), next)
             }
+            Change::Merge(revoked_at) => {
+                let (outcome, next) = merge_revocation(&merged(request, revoked_at), stored, at);
+                (name(outcome), next)
+            }
         };
         self.model = next.or(self.model.take());
         let (time, outcome, shown) = self.run(change, request, now);
@@ -86,6 +90,22 @@ impl Pair {
 impl Drop for Pair {
     fn drop(&mut self) {
         let _ = redis::cmd("DEL").arg(&self.keys.record).query::<Value>(&mut self.connection);
+    }
+}
+
+fn merged(request: &RevocationRequest, revoked_at: Timestamp) -> Revocation {
+    let RevocationRequest { token, immediate, expires_at, keep_until, .. } = request.clone();
+    let RevocationRequest { reason, subject, family, successor, .. } = request.clone();
+    Revocation {
+        token,
+        revoked_at,
+        immediate,
+        expires_at,
+        keep_until,
+        reason,
+        subject,
+        family,
+        successor,
     }
 }
 
@@ -123,7 +143,9 @@ fn random_request(random: &mut fastrand::Rng, token: &TokenId) -> RevocationRequ
         reason: random_text(random),
         subject: random_text(random),
         family: random_text(random),
-        successor: random.bool().then(|| TokenId::parse("next").expect("token")),
+        successor: random.bool().then(|| {
+            TokenId::parse(random.choice(["next", "n", "z"]).expect("one")).expect("token")
+        }),
     }
 }
 
@@ -137,7 +159,11 @@ fn the_script_decides_as_the_functions_do_in_random_histories() {
         for _ in 0..random.usize(1..12) {
             now += random.i64(-5..40);
             let request = random_request(&mut random, &pair.token);
-            let change = if random.bool() { Change::Join } else { Change::Insert };
+            let change = match random.u8(..3) {
+                0 => Change::Join,
+                1 => Change::Insert,
+                _ => Change::Merge(Timestamp::from_milliseconds(START + random.i64(-100..300))),
+            };
             pair.step(change, &request, now);
         }
     }

@@ -85,6 +85,24 @@ impl RevocationBackend for FaultyRevocations {
         self.run(Method::Insert, &[token.as_str()], self.inner.insert(request, context)).await
     }
 
+    async fn merge(
+        &self,
+        record: Revocation,
+        context: &CallContext,
+    ) -> Result<Witnessed<RevokeOutcome>> {
+        let token = record.token.clone();
+        self.run(Method::Merge, &[token.as_str()], self.inner.merge(record, context)).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<Revocation>> {
+        self.run(Method::Scan, &[], self.inner.scan(after, limit, context)).await
+    }
+
     async fn purge(&self, limit: usize) -> Result<PurgeReport> {
         self.run(Method::Purge, &[], self.inner.purge(limit)).await
     }

@@ -37,6 +37,8 @@ pub enum Method {
     Write,
     /// A revocation to be joined.
     Join,
+    /// A merged record.
+    Merge,
     /// A revocation of who comes first.
     Insert,
     /// A query, with or without the place in the feed.

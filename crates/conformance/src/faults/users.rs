@@ -58,7 +58,9 @@ impl UserBackend for FaultyUsers {
 
     async fn write(&self, write: UserWrite, context: &CallContext) -> Result<UserApplied> {
         let id = match &write {
-            UserWrite::Insert(record) | UserWrite::Replace { record, .. } => record.user.id.clone(),
+            UserWrite::Insert(record)
+            | UserWrite::Replace { record, .. }
+            | UserWrite::Swap { record, .. } => record.user.id.clone(),
             UserWrite::Login { id, .. } => id.clone(),
         };
         self.run(Method::Write, &[id.as_str()], self.inner.write(write, context)).await
@@ -66,6 +68,15 @@ impl UserBackend for FaultyUsers {
 
     async fn list(&self, plan: &UserListPlan, context: &CallContext) -> Result<Vec<UserRecord>> {
         self.run(Method::List, &[], self.inner.list(plan, context)).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<UserRecord>> {
+        self.run(Method::Scan, &[], self.inner.scan(after, limit, context)).await
     }
 
     async fn ensure_indexes(&self) -> Result<()> {

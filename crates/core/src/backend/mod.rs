@@ -14,5 +14,7 @@ pub use document::{Applied, CallContext, Change, DocumentBackend, Feed, FeedPage
 pub use factory::{Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet};
 pub use lease::{Lease, LeaseCount, Leased};
 pub use ledger::{Ledger, LedgerKey, LedgerRecord, StoreId, check_ledger_body};
-pub use revocations::{Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed};
+pub use revocations::{
+    Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed, merge_revocation,
+};
 pub use users::{Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite};

@@ -6,7 +6,7 @@ use crate::backend::CallContext;
 use crate::capabilities::Capabilities;
 use crate::document::Version;
 use crate::document_admin::HealthReport;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::login::LoginStats;
 use crate::time::Timestamp;
 use crate::user::{User, UserId};
@@ -55,7 +55,40 @@ impl UserRecord {
         self.login_window = state.window;
         self.login_sequence = state.sequence;
     }
+
+    /// What is to be stored if this record, from the store that decides, meets the `stored` one of the same id elsewhere; `None`
+    /// if that is as new.
+    ///
+    /// Account and login part are judged each by its own count, so the records of one account come to the same in any order,
+    /// however often each is met. A displaced account is older than any.
+    pub fn merged(&self, stored: &Self) -> Option<Self> {
+        let account_is_newer = self.user.version > stored.user.version
+            || (stored.is_displaced() && self.user.version == stored.user.version);
+        let login_is_newer = self.login_sequence > stored.login_sequence;
+        let mut next = if account_is_newer { self } else { stored }.clone();
+        next.set_login_state(if login_is_newer { self } else { stored }.login_state());
+        (account_is_newer || login_is_newer).then_some(next)
+    }
+
+    /// This account under a name that nobody can have, until the one it has now by right is told: what keeps a name that
+    /// another account got meanwhile free.
+    #[must_use]
+    pub fn displaced(&self) -> Self {
+        let mut displaced = self.clone();
+        let name = format!("{DISPLACED}{}", self.user.id.as_str());
+        displaced.key = UsernameKey::from_stored(name.as_str());
+        displaced.user.username = name;
+        displaced
+    }
+
+    /// Whether the name is only a stand-in.
+    pub fn is_displaced(&self) -> bool {
+        self.key.as_str().starts_with(DISPLACED)
+    }
 }
+
+/// Begins the names of displaced accounts. No name that was asked for begins so.
+const DISPLACED: &str = "~displaced:";
 
 /// One conditional write of one account, applied as a whole or not at all.
 #[derive(Clone, Debug)]
@@ -77,6 +110,14 @@ pub enum UserWrite {
         expected: u64,
         /// What to store.
         state: LoginState,
+    },
+    /// Replication: replaces the whole account if it has the version and the login sequence `expected`, and its name is free
+    /// or its own. A backend that does not have it answers [`ErrorKind::Unsupported`] and can be no shadow.
+    Swap {
+        /// The version and the login sequence that must be there.
+        expected: (Version, u64),
+        /// What to store, login part included.
+        record: Box<UserRecord>,
     },
 }
 
@@ -127,11 +168,27 @@ pub trait UserBackend: Send + Sync + std::fmt::Debug {
     /// Answers a list: at most [`UserListPlan::rows_max`] accounts by id. It need not bring the hashes.
     async fn list(&self, plan: &UserListPlan, context: &CallContext) -> Result<Vec<UserRecord>>;
 
+    /// Accounts behind `after` by id, with hashes and tombstones, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] from a backend that does not implement this: it can be no primary of a route with a shadow.
+    async fn scan(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<UserRecord>> {
+        let _ = (after, limit, context);
+        Err(Error::new(ErrorKind::Unsupported, "scan")
+            .with_message("this backend cannot hand out its accounts to another one"))
+    }
+
     /// Makes sure that names are unique: verifies the index that says so, creates it when missing.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) with the number of names that several accounts have, or if an
+    /// [`ErrorKind::Internal`] with the number of names that several accounts have, or if an
     /// index of that name is not what it should be.
     async fn ensure_indexes(&self) -> Result<()>;
 
@@ -140,4 +197,63 @@ pub trait UserBackend: Send + Sync + std::fmt::Debug {
 
     /// Lets go of everything. Idempotent: a caller may give up and close again.
     async fn close(&self) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(version: i64, sequence: u64) -> UserRecord {
+        let id = UserId::parse("u1").unwrap();
+        let mut user = User::first(id, "ada", Timestamp::from_milliseconds(1));
+        user.version = Version::new(version);
+        user.token_epoch = version as u64;
+        user.login.failed_attempts = sequence as u32;
+        let key = UsernameKey::fold("ada").unwrap();
+        UserRecord {
+            user,
+            key,
+            key_rule_version: 1,
+            login_window: sequence,
+            login_sequence: sequence,
+        }
+    }
+
+    fn state(record: &UserRecord) -> (i64, u64, u64, u32, bool) {
+        let UserRecord { user, login_sequence, .. } = record;
+        let failed = user.login.failed_attempts;
+        (user.version.get(), user.token_epoch, *login_sequence, failed, record.is_displaced())
+    }
+
+    fn meet(records: &[UserRecord]) -> (i64, u64, u64, u32, bool) {
+        let mut stored = records[0].clone();
+        for record in records.iter().chain(records) {
+            stored = record.merged(&stored).unwrap_or(stored);
+        }
+        state(&stored)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn records_come_to_the_same_in_any_order_however_often_each_is_met(
+            counts in proptest::collection::vec((1_i64..4, 0_u64..4), 1..6),
+            start in 0_usize..6,
+        ) {
+            let records: Vec<_> = counts.iter().map(|(version, login)| record(*version, *login)).collect();
+            let (mut turned, mut reversed) = (records.clone(), records.clone());
+            turned.rotate_left(start % records.len());
+            reversed.reverse();
+            assert_eq!(meet(&turned), meet(&records));
+            assert_eq!(meet(&reversed), meet(&records));
+        }
+    }
+
+    #[test]
+    fn a_displaced_account_gets_its_name_back_from_a_record_of_its_own_version() {
+        let (whole, displaced) = (record(3, 2), record(3, 2).displaced());
+        assert!(displaced.is_displaced() && !whole.is_displaced());
+        assert_eq!(whole.merged(&displaced).map(|next| state(&next)), Some(state(&whole)));
+        assert!(record(2, 2).merged(&displaced).is_none());
+        assert!(whole.merged(&whole).is_none());
+    }
 }

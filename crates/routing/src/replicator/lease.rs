@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use syntrix_storage_core::Result;
 use syntrix_storage_core::backend::Ledger;
 
-use crate::replicator::records::{self, FORMAT, LEASE, LeaseBody};
+use crate::replicator::records::{self, FORMAT, LeaseBody};
 
 /// Wants the lease.
 #[derive(Debug)]
 pub(crate) struct Competitor {
+    /// The lease's record.
+    record: &'static str,
     name: String,
     lease_time: Duration,
     /// The revision that was last seen, and since when it is the one.
@@ -22,14 +24,14 @@ pub(crate) struct Competitor {
 }
 
 impl Competitor {
-    pub(crate) fn new(lease_time: Duration) -> Self {
+    pub(crate) fn new(record: &'static str, lease_time: Duration) -> Self {
         let name = format!("{:016x}@{}", fastrand::u64(..), std::process::id());
-        Self { name, lease_time, seen: None }
+        Self { record, name, lease_time, seen: None }
     }
 
     /// The lease, if it can be had now.
     pub(crate) async fn try_take(&mut self, ledger: &Arc<dyn Ledger>) -> Result<Option<Held>> {
-        let found = records::read::<LeaseBody>(&**ledger, LEASE).await?;
+        let found = records::read::<LeaseBody>(&**ledger, self.record).await?;
         let Some((revision, body)) = found else { return self.write(ledger, None, 1).await };
         let free = body.released || body.holder == self.name || self.has_expired(revision);
         if !free {
@@ -57,9 +59,16 @@ impl Competitor {
         let body =
             LeaseBody { format: FORMAT, holder: self.name.clone(), term, beat: 0, released: false };
         let written_at = Instant::now();
-        let revision = records::write(&**ledger, LEASE, expected, &body).await?;
+        let revision = records::write(&**ledger, self.record, expected, &body).await?;
         self.seen = None;
-        Ok(revision.map(|revision| Held { ledger: Arc::clone(ledger), body, revision, written_at }))
+        let record = self.record;
+        Ok(revision.map(|revision| Held {
+            record,
+            ledger: Arc::clone(ledger),
+            body,
+            revision,
+            written_at,
+        }))
     }
 }
 
@@ -77,6 +86,7 @@ pub(crate) async fn revoke(ledger: &dyn Ledger) -> Result<()> {
 /// The lease, in our hands.
 #[derive(Debug)]
 pub(crate) struct Held {
+    record: &'static str,
     ledger: Arc<dyn Ledger>,
     body: LeaseBody,
     revision: u64,
@@ -117,7 +127,8 @@ impl Held {
 
     async fn store(&mut self) -> Result<bool> {
         let started = Instant::now();
-        let written = records::write(&*self.ledger, LEASE, Some(self.revision), &self.body).await?;
+        let written =
+            records::write(&*self.ledger, self.record, Some(self.revision), &self.body).await?;
         if let Some(revision) = written {
             (self.revision, self.written_at) = (revision, started);
         }

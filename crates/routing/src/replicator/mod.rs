@@ -186,7 +186,7 @@ impl Replicator {
             // Its own database replicates.
             return;
         }
-        let mut competitor = Competitor::new(self.options.lease_time);
+        let mut competitor = Competitor::new(records::LEASE, self.options.lease_time);
         let mut backoff = Backoff::default();
         loop {
             let taken = tokio::select! {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod accounts;
 mod crash;
 mod fill;
 mod mirror;
@@ -10,3 +11,4 @@ mod postgres;
 #[cfg(feature = "pg")]
 mod proxy;
 mod stores;
+mod tokens;

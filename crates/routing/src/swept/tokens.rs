@@ -1,0 +1,65 @@
+//! Revoked tokens: records only grow stricter, so bringing one is merging it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{Backend, CallContext, RevocationBackend, StoreKind};
+use syntrix_storage_core::{Operation, Result, Revocation, RevokeOutcome, TokenId};
+
+use crate::swept::{Swept, SweptStore};
+
+const CALL: CallContext = CallContext::new(Operation::Migrate);
+
+/// Revoked tokens.
+#[derive(Debug)]
+pub struct Tokens;
+
+#[async_trait]
+impl Swept for Tokens {
+    type Store = dyn RevocationBackend;
+    type Key = TokenId;
+    type Record = Revocation;
+    const STORE: StoreKind = StoreKind::Revocations;
+    const LEASE: &'static str = "revocations/lease";
+    const PASSES: &'static str = "revocations/checkpoint";
+
+    fn take(backend: &dyn Backend) -> Result<Arc<dyn RevocationBackend>> {
+        backend.revocations()
+    }
+
+    fn key(record: &Revocation) -> TokenId {
+        record.token.clone()
+    }
+
+    async fn page(
+        store: &dyn RevocationBackend,
+        after: Option<&TokenId>,
+        limit: usize,
+    ) -> Result<Vec<Revocation>> {
+        store.scan(after, limit, &CALL).await
+    }
+
+    async fn fetch(store: &dyn RevocationBackend, key: &TokenId) -> Result<Option<Revocation>> {
+        Ok(store.get(key, &CALL).await?.value)
+    }
+
+    async fn bring(
+        _: &dyn RevocationBackend,
+        shadow: &dyn RevocationBackend,
+        record: Revocation,
+    ) -> Result<bool> {
+        let outcome = shadow.merge(record, &CALL).await?.value;
+        Ok(matches!(outcome, RevokeOutcome::Inserted | RevokeOutcome::Tightened))
+    }
+}
+
+#[async_trait]
+impl SweptStore for dyn RevocationBackend {
+    async fn ensure(&self) -> Result<()> {
+        self.ensure_indexes().await
+    }
+
+    async fn let_go(&self) -> Result<()> {
+        self.close().await
+    }
+}

@@ -1,0 +1,185 @@
+//! Accounts on both sides of a route.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use syntrix_storage::backend::StoreKind;
+use syntrix_storage::routing::{ReplicationOptions, RouteControl};
+use syntrix_storage::{
+    ErrorKind, LoginPolicy, NewUser, Secret, Storage, StorageConfig, User, UserFilter, UserId,
+    UserPageRequest, UserPatch, UserStore,
+};
+use tempfile::TempDir;
+
+use crate::stores::{PATIENCE, quick};
+
+const MEMORY: &str = "{kind: memory}";
+const PRIMARY: &str = "{kind: sqlite, path: primary.db}";
+const SHADOW: &str = "{kind: sqlite, path: shadow.db}";
+
+/// A configuration of one store, `user` or `revocation`, with a route from `primary` to `shadow`.
+pub fn route(
+    store: &str,
+    primary: &str,
+    shadow: &str,
+    folder: &Path,
+    sweep: Duration,
+) -> StorageConfig {
+    let text = format!(
+        "storage:\n  {store}:\n    backend: main\n    main: {primary}\n    other: {shadow}\n  \
+         routing:\n    {store}: {{strategy: dual-write, shadow: other, mirror: wait}}\n"
+    );
+    let mut options: ReplicationOptions = quick();
+    options.sweep_interval = sweep;
+    options.mirror_budget = PATIENCE;
+    StorageConfig::from_yaml(text, "route.yaml").with_data_dir(folder).with_replication(options)
+}
+
+/// One block alone.
+pub async fn alone(store: &str, block: &str, folder: &Path) -> Storage {
+    let text = format!("storage:\n  {store}:\n    backend: main\n    main: {block}\n");
+    let config = StorageConfig::from_yaml(text, "alone.yaml").with_data_dir(folder);
+    Storage::from_config(config).await.unwrap()
+}
+
+/// An hour between passes: what arrives before came by the mirror, or because somebody asked.
+pub const RARELY: Duration = Duration::from_secs(3600);
+
+struct Open {
+    storage: Storage,
+    users: Arc<dyn UserStore>,
+    control: Arc<dyn RouteControl>,
+    folder: TempDir,
+}
+
+impl Open {
+    async fn on(primary: &str) -> Self {
+        Self::in_folder(primary, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn in_folder(primary: &str, folder: TempDir) -> Self {
+        let config = route("user", primary, SHADOW, folder.path(), RARELY);
+        let storage = Storage::from_config(config).await.unwrap();
+        let users = storage.users().unwrap();
+        let control = storage.routing(StoreKind::Users).unwrap();
+        Self { storage, users, control, folder }
+    }
+
+    async fn drain(&self) {
+        self.control.drain(PATIENCE).await.unwrap();
+    }
+
+    /// Both sides, without hashes, in the order of their ids.
+    async fn expect_equal_sides(&self) -> Vec<User> {
+        let shadow = alone("user", SHADOW, self.folder.path()).await;
+        let (left, right) = (all(&*self.users).await, all(&*shadow.users().unwrap()).await);
+        assert_eq!(format!("{left:#?}"), format!("{right:#?}"));
+        shadow.close().await.unwrap();
+        left
+    }
+}
+
+async fn all(users: &dyn UserStore) -> Vec<User> {
+    let page = UserPageRequest::default();
+    users.list_users(UserFilter::default(), page, Default::default()).await.unwrap().users
+}
+
+async fn create(users: &dyn UserStore, name: &str) -> UserId {
+    let new = NewUser::new(name, Secret::new(format!("$hash-of-{name}")), "argon2id");
+    users.create_user(new, Default::default()).await.unwrap().id
+}
+
+async fn rename(users: &dyn UserStore, id: &UserId, name: &str) {
+    let mut change = UserPatch::default();
+    change.username = Some(name.to_owned());
+    users.update_user(id, change, Default::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_changes_and_logins_are_on_the_shadow_with_their_hashes() {
+    let open = Open::on(MEMORY).await;
+    open.drain().await;
+    let ada = create(&*open.users, "ada").await;
+    create(&*open.users, "bob").await;
+    rename(&*open.users, &ada, "Ada.Lovelace").await;
+    for _ in 0..3 {
+        let policy = LoginPolicy::default();
+        open.users.begin_login_attempt(&ada, policy, Default::default()).await.unwrap();
+    }
+    open.storage.close().await.unwrap();
+    let shadow = alone("user", SHADOW, open.folder.path()).await;
+    let users = shadow.users().unwrap();
+    let found = users.get_user_by_username("ada.lovelace", Default::default()).await.unwrap();
+    assert_eq!((found.id, found.login.failed_attempts), (ada, 3));
+    assert_eq!(found.password_hash.unwrap().expose(), "$hash-of-ada");
+    let gone = users.get_user_by_username("ada", Default::default()).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    assert_eq!(all(&*users).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_the_route_is_brought_by_a_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = alone("user", PRIMARY, folder.path()).await;
+    for number in 0..700 {
+        create(&*before.users().unwrap(), &format!("user{number}")).await;
+    }
+    before.close().await.unwrap();
+    let open = Open::in_folder(PRIMARY, folder).await;
+    open.drain().await;
+    let status = open.control.status().await.unwrap();
+    assert!(status.filled && status.dead_letters == Some(0), "{status:?}");
+    let shadow = alone("user", SHADOW, open.folder.path()).await;
+    let users = shadow.users().unwrap();
+    for number in [0, 350, 699] {
+        let name = format!("user{number}");
+        let found = users.get_user_by_username(&name, Default::default()).await.unwrap();
+        assert_eq!(found.password_hash.unwrap().expose(), format!("$hash-of-{name}"));
+    }
+}
+
+/// Case 40 of the catalogue: the shadow meets the renames in the order of ids, in which nobody can be first.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_40_names_that_were_exchanged_while_the_shadow_was_away_are_exchanged_there_too() {
+    let open = Open::on(PRIMARY).await;
+    open.drain().await;
+    let (ada, bob) = (create(&*open.users, "ada").await, create(&*open.users, "bob").await);
+    let (eve, dan) = (create(&*open.users, "eve").await, create(&*open.users, "dan").await);
+    open.drain().await;
+    let folder = open.folder;
+    open.storage.close().await.unwrap();
+    // Around the route, as if every mirror had failed.
+    let primary = alone("user", PRIMARY, folder.path()).await;
+    let users = primary.users().unwrap();
+    for (id, name) in [(&ada, "swap"), (&bob, "ada"), (&ada, "bob")] {
+        rename(&*users, id, name).await;
+    }
+    for (id, name) in [(&eve, "free"), (&dan, "eve")] {
+        rename(&*users, id, name).await;
+    }
+    primary.close().await.unwrap();
+    let open = Open::in_folder(PRIMARY, folder).await;
+    open.drain().await;
+    let sides = open.expect_equal_sides().await;
+    let name = |id: &UserId| sides.iter().find(|user| user.id == *id).unwrap().username.clone();
+    assert_eq!([name(&ada), name(&bob), name(&eve), name(&dan)], ["bob", "ada", "free", "eve"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_with_accounts_of_its_own_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let foreign = alone("user", SHADOW, folder.path()).await;
+    create(&*foreign.users().unwrap(), "mallory").await;
+    foreign.close().await.unwrap();
+    let open = Open::in_folder(MEMORY, folder).await;
+    create(&*open.users, "ada").await;
+    let error = open.control.drain(Duration::from_secs(2)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.fact("shadow").unwrap().contains("Refused"), "{error}");
+    open.storage.close().await.unwrap();
+    let shadow = alone("user", SHADOW, open.folder.path()).await;
+    let names: Vec<_> = all(&*shadow.users().unwrap()).await;
+    assert_eq!(names.len(), 1);
+    assert_eq!(names[0].username, "mallory");
+}
