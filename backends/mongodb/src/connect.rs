@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use mongodb::Client;
-use mongodb::options::{Acknowledgment, ClientOptions, DriverInfo, ReadConcern, WriteConcern};
-use mongodb::options::{ReadPreference, SelectionCriteria};
-use syntrix_storage_core::Result;
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ConnectionString, DriverInfo, ReadConcern, ReadPreference,
+    SelectionCriteria, Tls, WriteConcern,
+};
+use syntrix_storage_core::{Result, Transport};
 
 use crate::error::from_driver;
 use crate::settings::Settings;
@@ -31,12 +34,22 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// Shares the open connections to this server, or prepares new ones. Nothing is sent yet.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
-        let key = (tokio::runtime::Handle::current().id(), fingerprint(settings));
+    ///
+    /// Files that the URI names are read; relative ones in `data_dir`.
+    pub(crate) async fn open(settings: &Settings, data_dir: &Path) -> Result<Self> {
+        let address = settings.address()?;
+        if settings.transport(&address)? == Transport::Exposed {
+            tracing::warn!("no TLS to MongoDB on another machine, as allowPlaintext says");
+        }
+        let mut server = fingerprint(settings);
+        if address.tls.as_ref().is_some_and(has_relative_files) {
+            server += &data_dir.to_string_lossy();
+        }
+        let key = (tokio::runtime::Handle::current().id(), server);
         if let Some(client) = share(&key) {
             return Ok(Self { key, client: Mutex::new(Some(client)) });
         }
-        let options = options(settings).await?;
+        let options = options(settings, address, data_dir).await?;
         let client = Client::with_options(options).map_err(|error| from_driver(&error))?;
         let client = keep(&key, client);
         Ok(Self { key, client: Mutex::new(Some(client)) })
@@ -111,9 +124,13 @@ pub(crate) fn fingerprint(settings: &Settings) -> String {
 }
 
 /// Acknowledged means: in the journal of a majority. Read means: confirmed by a majority, from the primary.
-async fn options(settings: &Settings) -> Result<ClientOptions> {
-    let address = settings.address()?;
+async fn options(
+    settings: &Settings,
+    address: ConnectionString,
+    data_dir: &Path,
+) -> Result<ClientOptions> {
     let mut options = ClientOptions::parse(address).await.map_err(|error| from_driver(&error))?;
+    options.tls = options.tls.map(|tls| within(tls, data_dir));
     options.app_name.get_or_insert_with(|| "syntrix-storage".to_owned());
     options.driver_info = Some(DriverInfo::builder().name("syntrix-storage").build());
     options.max_pool_size.get_or_insert(settings.pool_connections_max);
@@ -131,6 +148,41 @@ async fn options(settings: &Settings) -> Result<ClientOptions> {
     Ok(options)
 }
 
+fn has_relative_files(tls: &Tls) -> bool {
+    let Tls::Enabled(options) = tls else { return false };
+    let files = [&options.ca_file_path, &options.cert_key_file_path];
+    files.into_iter().flatten().any(|file| file.is_relative())
+}
+
+/// The same files, with those that are relative inside `data_dir`.
+fn within(tls: Tls, data_dir: &Path) -> Tls {
+    let Tls::Enabled(mut options) = tls else { return tls };
+    let placed = |file: PathBuf| data_dir.join(file);
+    options.ca_file_path = options.ca_file_path.map(placed);
+    options.cert_key_file_path = options.cert_key_file_path.map(placed);
+    Tls::Enabled(options)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::options::TlsOptions;
+
+    use super::*;
+
+    #[test]
+    fn relative_files_lie_in_the_data_directory() {
+        let mut files = TlsOptions::default();
+        files.ca_file_path = Some("ca.pem".into());
+        files.cert_key_file_path = Some("/etc/ssl/me.pem".into());
+        let tls = Tls::Enabled(files);
+        assert!(has_relative_files(&tls));
+        let Tls::Enabled(placed) = within(tls, Path::new("/data")) else { panic!("TLS is off") };
+        assert_eq!(placed.ca_file_path.as_deref(), Some(Path::new("/data/ca.pem")));
+        assert_eq!(placed.cert_key_file_path.as_deref(), Some(Path::new("/etc/ssl/me.pem")));
+        assert!(!has_relative_files(&Tls::Enabled(placed)));
+    }
 }

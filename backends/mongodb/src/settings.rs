@@ -6,7 +6,8 @@ use mongodb::options::{ConnectionString, HostInfo, ServerAddress, Tls};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use syntrix_storage_core::{
-    Error, ErrorKind, HumanDuration, Result, Retention, Secret, SettingsNode,
+    Error, ErrorKind, HumanDuration, Location, Result, Retention, Secret, SettingsNode,
+    SettingsValue, Transport, is_this_machine,
 };
 
 /// Longest name of a database on the server.
@@ -116,8 +117,7 @@ impl Settings {
                 return Err(block.invalid(key, "a timeout is longer than nothing"));
             }
         }
-        let address = settings.address()?;
-        check_transport(block, &address, settings.allow_plaintext)?;
+        transport(block, &settings.address()?, settings.allow_plaintext)?;
         Ok(settings)
     }
 
@@ -130,6 +130,12 @@ impl Settings {
         ConnectionString::parse(uri).map_err(|_| {
             invalid("uri", "uri is no MongoDB connection URI: mongodb://host:port/?options")
         })
+    }
+
+    /// How the server is reached; [`Settings::parse`] has checked it.
+    pub(crate) fn transport(&self, address: &ConnectionString) -> Result<Transport> {
+        let nowhere = SettingsNode::new(SettingsValue::Null, Location::default());
+        transport(&nowhere, address, self.allow_plaintext)
     }
 
     pub(crate) fn retention(&self) -> Result<Retention> {
@@ -178,47 +184,47 @@ fn check_database(block: &SettingsNode, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Credentials and data cross the network only under TLS with a checked certificate, unless the operator says otherwise.
-fn check_transport(
+/// How the server is reached: the URI says it all.
+fn transport(
     block: &SettingsNode,
     address: &ConnectionString,
-    plaintext: bool,
-) -> Result<()> {
-    if is_loopback(&address.host_info) {
-        return Ok(());
-    }
-    match &address.tls {
-        Some(Tls::Enabled(options)) if options.allow_invalid_certificates == Some(true) => {
-            Err(block.invalid("uri", "uri turns off the check of certificates; name the CA with tlsCAFile instead"))
+    plaintext_allowed: bool,
+) -> Result<Transport> {
+    let hosts = hosts(&address.host_info);
+    let hosts = hosts.iter().map(String::as_str);
+    let encrypted = match &address.tls {
+        Some(Tls::Enabled(options)) => {
+            let unchecked = options.allow_invalid_certificates == Some(true);
+            if unchecked && !hosts.clone().all(is_this_machine) {
+                let message =
+                    "uri turns off the check of certificates; name the CA with tlsCAFile instead";
+                return Err(block.invalid("uri", message));
+            }
+            true
         }
-        Some(Tls::Enabled(_)) => Ok(()),
-        _ if plaintext || is_srv(&address.host_info) => Ok(()),
-        _ => Err(block.invalid(
-            "uri",
-            "uri names another machine without tls=true; add it, or set allowPlaintext: true on a trusted network",
-        )),
+        Some(Tls::Disabled) => false,
+        // A seed list from DNS turns TLS on by itself.
+        None => matches!(address.host_info, HostInfo::DnsRecord(_)),
+    };
+    Transport::check(block, encrypted, hosts, plaintext_allowed)
+}
+
+/// As the rule for all backends takes them: an empty one is a socket in the file system.
+fn hosts(hosts: &HostInfo) -> Vec<String> {
+    match hosts {
+        HostInfo::HostIdentifiers(hosts) => hosts.iter().map(host).collect(),
+        HostInfo::DnsRecord(host) => vec![host.clone()],
+        other => vec![format!("{other:?}")],
     }
 }
 
-/// A seed list from DNS turns TLS on by itself.
-fn is_srv(hosts: &HostInfo) -> bool {
-    matches!(hosts, HostInfo::DnsRecord(_))
-}
-
-fn is_loopback(hosts: &HostInfo) -> bool {
-    let HostInfo::HostIdentifiers(hosts) = hosts else { return false };
-    hosts.iter().all(|host| match host {
-        ServerAddress::Tcp { host, .. } => {
-            host == "localhost"
-                || host
-                    .trim_matches(['[', ']'])
-                    .parse::<std::net::IpAddr>()
-                    .is_ok_and(|address| address.is_loopback())
-        }
+fn host(address: &ServerAddress) -> String {
+    match address {
+        ServerAddress::Tcp { host, .. } => host.clone(),
         #[cfg(unix)]
-        ServerAddress::Unix { .. } => true,
-        _ => false,
-    })
+        ServerAddress::Unix { .. } => String::new(),
+        other => other.to_string(),
+    }
 }
 
 fn invalid(key: &'static str, message: &'static str) -> Error {
@@ -227,8 +233,6 @@ fn invalid(key: &'static str, message: &'static str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use syntrix_storage_core::{Location, SettingsValue};
-
     use super::*;
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Settings> {
@@ -285,7 +289,12 @@ mod tests {
     #[test]
     fn another_machine_is_reached_under_tls_only() {
         let plain = ("uri", "mongodb://db.example.com/");
-        assert_eq!(parse(&[plain, DB]).unwrap_err().kind(), ErrorKind::ConfigInvalid);
+        let refused = parse(&[plain, DB]).unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.fact("key")),
+            (ErrorKind::ConfigInvalid, Some("allowPlaintext"))
+        );
+        assert!(parse(&[("uri", "mongodb://db.example.com/?tls=false"), DB]).is_err());
         assert!(parse(&[plain, DB, ("allowPlaintext", "true")]).is_ok());
         assert!(parse(&[("uri", "mongodb://db.example.com/?tls=true"), DB]).is_ok());
         let unchecked = "mongodb://db.example.com/?tls=true&tlsAllowInvalidCertificates=true";

@@ -80,7 +80,7 @@ pub(crate) struct Store {
 impl Store {
     /// Connects, checks the server, and makes sure that everything is there.
     pub(crate) async fn open(settings: &Settings, context: &OpenContext) -> Result<Self> {
-        let connections = Connections::open(settings).await?;
+        let connections = Connections::open(settings, &context.data_dir).await?;
         let opened = Self::open_on(&connections, settings, context).await;
         match opened {
             Ok(parts) => Ok(parts.into_store(connections, settings, context)?),
@@ -270,7 +270,7 @@ impl Leased for Store {
 /// Removes a closed namespace's database.
 pub(crate) async fn remove_namespace(settings: &Settings, context: &OpenContext) -> Result<()> {
     context.removable_namespace()?;
-    let connections = Connections::open(settings).await?;
+    let connections = Connections::open(settings, &context.data_dir).await?;
     let client = connections.client().ok_or_else(closed)?;
     let dropped = client.database(&database_name(settings, context)).drop().await;
     drop(client);

@@ -1,16 +1,17 @@
 //! From a dsn to open connections: which hosts, how encrypted, with which session settings.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use syntrix_storage_core::{Error, ErrorKind, Result, SettingsNode};
+use syntrix_storage_core::{AddressTls, Error, ErrorKind, Result, SettingsNode, Transport};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::error::{from_postgres, not_started, standby};
-use crate::settings::{Pooler, Settings, TlsMode};
+use crate::settings::{Pooler, Settings};
 use crate::tls::Tls;
 
 /// How long a peer may be silent before its connection counts as lost.
@@ -36,7 +37,7 @@ static PASSWORD_DIGEST: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     config: Config,
-    encrypted: bool,
+    transport: Transport,
 }
 
 impl Target {
@@ -51,8 +52,8 @@ impl Target {
             )
         })?;
         check(&config).map_err(|message| block.invalid("dsn", message))?;
-        let encrypted = encryption(&config, settings, block)?;
-        config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
+        let transport = transport(&config, settings, block)?;
+        config.ssl_mode(if transport.is_encrypted() { SslMode::Require } else { SslMode::Disable });
         config.connect_timeout(settings.connect_timeout.0);
         config.tcp_user_timeout(SILENCE_MAX);
         config.keepalives_idle(KEEPALIVE_IDLE).keepalives_interval(KEEPALIVE_INTERVAL);
@@ -63,7 +64,7 @@ impl Target {
         if settings.pooler == Pooler::None {
             config.options(session_options(settings));
         }
-        Ok(Self { config, encrypted })
+        Ok(Self { config, transport })
     }
 
     /// Equal for blocks that name the same server and role with the same password; holds no secret.
@@ -75,7 +76,7 @@ impl Target {
         let password = PASSWORD_DIGEST.hash_one(self.config.get_password());
         format!(
             "{hosts:?}:{addresses:?}:{ports:?}:{user:?}:{password:x}:{database:?}:{}",
-            self.encrypted
+            self.transport.is_encrypted()
         )
     }
 }
@@ -96,41 +97,24 @@ fn session_options(settings: &Settings) -> String {
     format!(
         "-c statement_timeout={} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MAX_MS} \
          -c search_path=pg_catalog -c standard_conforming_strings=on -c enable_seqscan=off -c jit=off -c max_parallel_workers_per_gather=0",
-        settings.statement_timeout.0.as_millis()
+        settings.operation_timeout.0.as_millis()
     )
 }
 
-/// Whether connections are encrypted; refuses plaintext to another machine that nobody asked for.
-fn encryption(config: &Config, settings: &Settings, block: &SettingsNode) -> Result<bool> {
-    let local = is_local(config);
-    let off = settings.tls.mode == TlsMode::Off || config.get_ssl_mode() == SslMode::Disable;
-    let asked = settings.tls.mode == TlsMode::Require
-        || config.get_ssl_mode() == SslMode::Require
-        || settings.tls.ca.is_some()
-        || settings.tls.certificate.is_some();
-    if off && asked {
-        return Err(block.invalid("tls", "TLS is asked for and turned off at once"));
-    }
-    if off && !local && !settings.allow_plaintext {
-        let message = "the host is another machine; plaintext to it needs `allowPlaintext: true`";
-        return Err(block.invalid("allowPlaintext", message));
-    }
-    if off && !local {
-        tracing::warn!("connections to PostgreSQL on another machine are not encrypted");
-    }
-    Ok(!off && (asked || !local))
-}
-
-fn is_local(config: &Config) -> bool {
-    let host = |host: &Host| match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) if name == "localhost" => true,
-        Host::Tcp(name) => {
-            name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
+/// How connections are made; refuses plaintext to another machine that nobody asked for.
+fn transport(config: &Config, settings: &Settings, block: &SettingsNode) -> Result<Transport> {
+    let said = match config.get_ssl_mode() {
+        SslMode::Disable => AddressTls::Disabled,
+        SslMode::Require => AddressTls::Required,
+        _ => AddressTls::Unsaid,
     };
-    config.get_hosts().iter().all(host)
-        && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
+    let addresses: Vec<_> = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Unix(_) => "",
+        Host::Tcp(name) => name,
+    });
+    let hosts = hosts.chain(addresses.iter().map(String::as_str));
+    settings.tls.transport(block, said, hosts, settings.allow_plaintext)
 }
 
 /// Makes connections.
@@ -142,9 +126,15 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Reads certificate files; connects nowhere.
-    pub(crate) fn new(target: Target, settings: &Settings) -> Result<Self> {
-        let tls = if target.encrypted { Tls::verified(&settings.tls)? } else { Tls::Off };
+    /// Reads certificate files, relative ones in `data_dir`; connects nowhere.
+    pub(crate) fn new(target: Target, settings: &Settings, data_dir: &Path) -> Result<Self> {
+        if target.transport == Transport::Exposed {
+            tracing::warn!("no TLS to PostgreSQL on another machine, as allowPlaintext says");
+        }
+        let tls = match target.transport.is_encrypted() {
+            true => Tls::verified(&settings.tls.within(data_dir))?,
+            false => Tls::Off,
+        };
         Ok(Self { target, tls, pooler: settings.pooler })
     }
 

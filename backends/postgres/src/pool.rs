@@ -98,7 +98,7 @@ where
 
 /// How long the answer to a statement may take before the connection counts as lost: the server ends it before.
 pub(crate) fn answer_max(settings: &Settings) -> Duration {
-    settings.statement_timeout.0 + Duration::from_secs(5)
+    settings.operation_timeout.0 + Duration::from_secs(5)
 }
 
 fn hook_error(fault: Fault) -> HookError {

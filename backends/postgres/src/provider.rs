@@ -55,9 +55,9 @@ impl BackendProvider for PostgresProvider {
         // Blocks that use one server differently each get what they ask for, through connections of their own.
         let Settings { schema, tls, pooler, pool_connections_max, read_connections, .. } =
             &self.settings;
-        let Settings { acquire_timeout, connect_timeout, statement_timeout, .. } = &self.settings;
+        let Settings { acquire_timeout, connect_timeout, operation_timeout, .. } = &self.settings;
         format!(
-            "{KIND}:{}:{schema}:{tls:?}:{pooler:?}:{pool_connections_max}:{read_connections}:{acquire_timeout}:{connect_timeout}:{statement_timeout}",
+            "{KIND}:{}:{schema}:{tls:?}:{pooler:?}:{pool_connections_max}:{read_connections}:{acquire_timeout}:{connect_timeout}:{operation_timeout}",
             self.target.key()
         )
     }

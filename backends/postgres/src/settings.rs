@@ -1,11 +1,12 @@
 //! What one `pg` block may say.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use syntrix_storage_core::{Error, HumanDuration, Result, Retention, Secret, SettingsNode};
+use syntrix_storage_core::{
+    Error, HumanDuration, Result, Retention, Secret, SettingsNode, TlsSettings,
+};
 
 /// Longest schema name, so that a namespace fits behind it in PostgreSQL's 63 bytes.
 const SCHEMA_BYTES_MAX: usize = 30;
@@ -41,9 +42,9 @@ pub(crate) struct Settings {
     /// Longest time to open a connection. Default: `5s`.
     #[serde(default = "connect_timeout")]
     pub(crate) connect_timeout: HumanDuration,
-    /// Longest time of one statement; the server itself ends it then. Index builds have no limit. Default: `30s`.
-    #[serde(default = "statement_timeout")]
-    pub(crate) statement_timeout: HumanDuration,
+    /// Longest time of one statement if the caller sets no shorter one; the server itself ends it then. Index builds have no limit. Default: `30s`.
+    #[serde(default = "operation_timeout")]
+    pub(crate) operation_timeout: HumanDuration,
     /// What stands between this program and the server. Default: `none`.
     #[serde(default)]
     pub(crate) pooler: Pooler,
@@ -53,33 +54,6 @@ pub(crate) struct Settings {
     /// How long the change history stays; at most `softDeleteRetention`. Default: `72h`.
     #[serde(default = "watch_retention")]
     pub(crate) watch_retention: HumanDuration,
-}
-
-/// How the connection is encrypted. A certificate is always verified, with the host's name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(crate) struct TlsSettings {
-    /// When TLS is used. Default: `auto`.
-    pub(crate) mode: TlsMode,
-    /// PEM file with the authorities to trust instead of the machine's own.
-    pub(crate) ca: Option<PathBuf>,
-    /// PEM file with the client's certificate and its chain.
-    pub(crate) certificate: Option<PathBuf>,
-    /// PEM file with the client's private key.
-    pub(crate) key: Option<PathBuf>,
-}
-
-/// When TLS is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum TlsMode {
-    /// For every host but this machine, and for this machine too if a certificate file is named or the dsn asks for it.
-    #[default]
-    Auto,
-    /// Always.
-    Require,
-    /// Never. Another machine then needs `allowPlaintext: true`.
-    Off,
 }
 
 /// What stands between this program and the server.
@@ -114,7 +88,7 @@ fn connect_timeout() -> HumanDuration {
     HumanDuration(Duration::from_secs(5))
 }
 
-fn statement_timeout() -> HumanDuration {
+fn operation_timeout() -> HumanDuration {
     HumanDuration(Duration::from_secs(30))
 }
 
@@ -150,9 +124,6 @@ impl Settings {
             let message = "a schema has 1 to 30 characters of a-z, 0-9 and _, begins with no digit and not with pg_";
             return Err(block.invalid("schema", message));
         }
-        if self.tls.certificate.is_some() != self.tls.key.is_some() {
-            return Err(block.invalid("tls", "a client certificate and its key belong together"));
-        }
         Ok(())
     }
 
@@ -168,7 +139,7 @@ impl Settings {
         for (key, duration) in [
             ("acquireTimeout", self.acquire_timeout.0),
             ("connectTimeout", self.connect_timeout.0),
-            ("statementTimeout", self.statement_timeout.0),
+            ("operationTimeout", self.operation_timeout.0),
         ] {
             if duration.is_zero() || duration > longest {
                 return out_of_range(key, "a timeout is longer than nothing and at most a day");

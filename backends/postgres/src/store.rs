@@ -120,7 +120,7 @@ impl Store {
         settings: &Settings,
         context: &OpenContext,
     ) -> Result<Self> {
-        let connector = Connector::new(target, settings)?;
+        let connector = Connector::new(target, settings, &context.data_dir)?;
         let schema = schema_name(settings, context);
         let pool = Pool::new(&connector, settings)?;
         let identity = {
@@ -198,7 +198,7 @@ pub(crate) async fn remove_namespace(
     context: &OpenContext,
 ) -> Result<()> {
     context.removable_namespace()?;
-    let pool = Pool::new(&Connector::new(target, settings)?, settings)?;
+    let pool = Pool::new(&Connector::new(target, settings, &context.data_dir)?, settings)?;
     let drop =
         format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&schema_name(settings, context)));
     let dropped = pool.session().await?.execute(&drop).await;

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-use syntrix_storage_core::{Error, ErrorKind, Result};
+use syntrix_storage_core::{Error, ErrorKind, Result, TlsSettings};
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-use crate::settings::TlsSettings;
 
 /// How connections are made.
 #[derive(Clone)]

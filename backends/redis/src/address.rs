@@ -1,9 +1,7 @@
 //! Where the server is and who we are there, from `addr` and what stands beside it.
 
-use std::net::IpAddr;
-
 use redis::{ConnectionAddr, IntoConnectionInfo};
-use syntrix_storage_core::{Error, ErrorKind, Secret};
+use syntrix_storage_core::{AddressTls, Result, Secret, SettingsNode, Transport};
 
 use crate::settings::Settings;
 
@@ -18,8 +16,8 @@ type Fault = (&'static str, &'static str);
 pub(crate) struct Target {
     /// The server, some nodes of the cluster, or the sentinels.
     pub(crate) nodes: Vec<Node>,
-    /// Whether connections are encrypted.
-    pub(crate) tls: bool,
+    /// How connections are made.
+    pub(crate) transport: Transport,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
     pub(crate) db: u16,
@@ -36,7 +34,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 struct Part {
     node: Node,
-    tls: bool,
+    tls: AddressTls,
     username: Option<String>,
     password: Option<Secret>,
     db: Option<u16>,
@@ -44,55 +42,33 @@ struct Part {
 
 impl Target {
     /// Reads `addr`. What the block says beside it wins over what a URL says.
-    pub(crate) fn of(settings: &Settings) -> Result<Self, Fault> {
-        let text = settings.addr.expose();
-        let several = settings.cluster || settings.sentinel.is_some();
-        // A password may have a comma in it; where there may be several addresses it is written %2C.
-        let parts = if several { text.split(',').collect() } else { vec![text] };
-        let parts = parts.into_iter().map(|part| Part::parse(part.trim()));
-        let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|fault| ("addr", fault))?;
-        let target = Self::join(settings, parts)?;
-        target.check(settings)?;
-        Ok(target)
+    pub(crate) fn of(settings: &Settings, block: &SettingsNode) -> Result<Self> {
+        let invalid = |(key, fault): Fault| block.invalid(key, fault);
+        let parts = Part::all(settings).map_err(|fault| invalid(("addr", fault)))?;
+        let hosts = parts.iter().map(|part| part.node.host.as_str());
+        let said = encryption_said(&parts);
+        let transport = settings.tls.transport(block, said, hosts, settings.allow_plaintext)?;
+        Self::join(settings, parts, transport).map_err(invalid)
     }
 
-    fn join(settings: &Settings, parts: Vec<Part>) -> Result<Self, Fault> {
-        let tls = settings.tls.is_some() || parts.iter().any(|part| part.tls);
-        let db = parts.iter().find_map(|part| part.db);
-        if settings.db.is_some() && db.is_some() && settings.db != db {
+    fn join(settings: &Settings, parts: Vec<Part>, transport: Transport) -> Result<Self, Fault> {
+        let said = parts.iter().find_map(|part| part.db);
+        if settings.db.is_some() && said.is_some() && settings.db != said {
             return Err(("db", "db and the URL in addr name different databases"));
+        }
+        let db = settings.db.or(said).unwrap_or(0);
+        if settings.cluster && db != 0 {
+            return Err(("db", "a cluster has the database 0 alone"));
         }
         let username = parts.iter().find_map(|part| part.username.clone());
         let password = parts.iter().find_map(|part| part.password.clone());
         Ok(Self {
             nodes: parts.into_iter().map(|part| part.node).collect(),
-            tls,
+            transport,
             username: settings.username.clone().or(username),
             password: settings.password.clone().or(password),
-            db: settings.db.or(db).unwrap_or(0),
+            db,
         })
-    }
-
-    fn check(&self, settings: &Settings) -> Result<(), Fault> {
-        if settings.cluster && self.db != 0 {
-            return Err(("db", "a cluster has the database 0 alone"));
-        }
-        Ok(())
-    }
-
-    /// Refuses to speak to another machine without TLS, unless the settings allow it.
-    pub(crate) fn check_plaintext(&self, allowed: bool) -> Result<(), Error> {
-        if self.tls || self.nodes.iter().all(Node::is_local) {
-            return Ok(());
-        }
-        if allowed {
-            tracing::warn!(addr = self.in_words(), "no TLS to Redis, as allowPlaintext says");
-            return Ok(());
-        }
-        let message = "a server that is not on this machine is spoken to over TLS: \
-            write rediss://, or set allowPlaintext where the network itself is trusted";
-        let error = Error::new(ErrorKind::ConfigInvalid, "open").with_message(message);
-        Err(error.with_fact("key", "addr").with_fact("addr", self.in_words()))
     }
 
     /// Host and port of all nodes, for people.
@@ -103,11 +79,6 @@ impl Target {
 }
 
 impl Node {
-    fn is_local(&self) -> bool {
-        let address = self.host.parse::<IpAddr>();
-        self.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
-    }
-
     /// The driver's form.
     pub(crate) fn address(&self, tls: bool) -> ConnectionAddr {
         let (host, port) = (self.host.clone(), self.port);
@@ -118,7 +89,27 @@ impl Node {
     }
 }
 
+/// One `rediss://` is enough for all; `redis://` asks for none.
+fn encryption_said(parts: &[Part]) -> AddressTls {
+    let said = |wanted| parts.iter().any(|part| part.tls == wanted);
+    if said(AddressTls::Required) {
+        AddressTls::Required
+    } else if said(AddressTls::Disabled) {
+        AddressTls::Disabled
+    } else {
+        AddressTls::Unsaid
+    }
+}
+
 impl Part {
+    fn all(settings: &Settings) -> Result<Vec<Self>, &'static str> {
+        let text = settings.addr.expose();
+        let several = settings.cluster || settings.sentinel.is_some();
+        // A password may have a comma in it; where there may be several addresses it is written %2C.
+        let parts = if several { text.split(',').collect() } else { vec![text] };
+        parts.into_iter().map(|part| Self::parse(part.trim())).collect()
+    }
+
     fn parse(text: &str) -> Result<Self, &'static str> {
         match text.split_once("://") {
             Some((scheme, _)) => Self::from_url(scheme, text),
@@ -145,7 +136,7 @@ impl Part {
         let db = u16::try_from(settings.db()).map_err(|_| "addr names no valid database")?;
         Ok(Self {
             node: Node { host, port },
-            tls: scheme == "rediss",
+            tls: if scheme == "rediss" { AddressTls::Required } else { AddressTls::Disabled },
             username: settings.username().map(str::to_owned),
             password: settings.password().map(Secret::new),
             // The driver does not tell `/0` from nothing; both are 0.
@@ -160,7 +151,7 @@ impl Part {
             return Err("addr is host:port, redis://… or rediss://…");
         }
         let node = Node { host: host.to_owned(), port };
-        Ok(Self { node, tls: false, username: None, password: None, db: None })
+        Ok(Self { node, tls: AddressTls::Unsaid, username: None, password: None, db: None })
     }
 }
 
@@ -197,7 +188,9 @@ mod tests {
         for addr in ["localhost:6380", "redis://localhost:6380", "redis://localhost:6380/0"] {
             let target = target(&[("addr", addr)]).unwrap();
             assert_eq!(target.nodes, [Node { host: "localhost".into(), port: 6380 }], "{addr}");
-            assert!(!target.tls && target.db == 0 && target.password.is_none());
+            assert!(
+                !target.transport.is_encrypted() && target.db == 0 && target.password.is_none()
+            );
         }
         assert_eq!(target(&[("addr", "127.0.0.1")]).unwrap().nodes[0].port, 6379);
         assert_eq!(target(&[("addr", "[::1]:7")]).unwrap().in_words(), "::1:7");
@@ -221,12 +214,19 @@ mod tests {
 
     #[test]
     fn plaintext_leaves_this_machine_only_when_told_to() {
-        let check = |addr, allowed| target(&[("addr", addr)]).unwrap().check_plaintext(allowed);
-        let refused = check("redis.example.com:6379", false).unwrap_err().to_string();
-        assert!(refused.contains("rediss://") && refused.contains("allowPlaintext"), "{refused}");
-        assert!(check("redis.example.com", true).is_ok());
-        assert!(check("rediss://redis.example.com", false).is_ok());
-        assert!(check("127.0.0.1:1", false).is_ok() && check("[::1]:1", false).is_ok());
+        let reached = |addr, more: &[(&str, &str)]| {
+            target(&[&[("addr", addr)], more].concat()).map(|target| target.transport)
+        };
+        let allowed = [("allowPlaintext", "true")];
+        let refused = reached("redis://redis.example.com:6379", &[]).unwrap_err();
+        assert!(refused.contains("allowPlaintext"), "{refused}");
+        assert_eq!(reached("redis://redis.example.com", &allowed), Ok(Transport::Exposed));
+        for addr in ["redis.example.com:6379", "rediss://redis.example.com"] {
+            assert_eq!(reached(addr, &[]), Ok(Transport::Encrypted), "{addr}");
+        }
+        for addr in ["127.0.0.1:1", "[::1]:1", "redis://localhost"] {
+            assert_eq!(reached(addr, &[]), Ok(Transport::Local), "{addr}");
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Link {
         let link = Arc::new(Self {
             route,
             declared: Declared::of(settings),
-            timeout: settings.timeout.0,
+            timeout: settings.operation_timeout.0,
             connect_timeout: settings.connect_timeout.0,
             state: RwLock::new(state),
             connecting: tokio::sync::Mutex::default(),

@@ -49,17 +49,17 @@ struct RedisProvider {
 impl BackendProvider for RedisProvider {
     fn connection_key(&self) -> String {
         // Blocks that use one server differently each get what they ask for, through connections of their own.
-        let Settings { prefix, cluster, sentinel, tls, timeout, connect_timeout, .. } =
+        let Settings { prefix, cluster, sentinel, tls, operation_timeout, connect_timeout, .. } =
             &self.settings;
         let (accepted, target) =
             ((self.settings.accept_eviction, self.settings.accept_volatile), &self.target);
         let master = sentinel.as_ref().map(|sentinel| &sentinel.master);
         format!(
-            "{KIND}:{}:{}:{prefix}:{:?}:{cluster}:{master:?}:{}:{tls:?}:{timeout}:{connect_timeout}:{accepted:?}",
+            "{KIND}:{}:{}:{prefix}:{:?}:{cluster}:{master:?}:{}:{tls:?}:{operation_timeout}:{connect_timeout}:{accepted:?}",
             target.in_words(),
             target.db,
             target.username,
-            target.tls,
+            target.transport.is_encrypted(),
         )
     }
 

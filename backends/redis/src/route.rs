@@ -12,12 +12,12 @@ use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionInfo, IntoConnectionInfo,
     Pipeline, RedisConnectionInfo, RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
 };
-use syntrix_storage_core::{Error, ErrorKind, Result, Secret};
+use syntrix_storage_core::{Error, ErrorKind, Result, Secret, TlsSettings};
 
 use crate::address::{Node, Target};
 use crate::error::from_redis;
 use crate::facts::Facts;
-use crate::settings::{SentinelSettings, Settings, TlsSettings};
+use crate::settings::{SentinelSettings, Settings};
 
 /// How a cluster's client, which looks for the right node itself, tries again; a change that is sent twice is applied once.
 const CLUSTER_RETRIES: u32 = 3;
@@ -59,12 +59,15 @@ pub(crate) enum Connection {
 impl Route {
     /// Reads the certificates; connects to nothing.
     pub(crate) fn new(settings: &Settings, target: &Target, data_dir: &Path) -> Result<Self> {
-        if target.tls {
+        if target.transport.is_encrypted() {
             // Named here, so that a dependency which brings another provider cannot make the choice ambiguous. An error
             // says that the process has one already.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let certificates = settings.tls.as_ref().map(|tls| read(tls, data_dir)).transpose()?;
+        let certificates = match target.transport.is_encrypted() {
+            true => read(&settings.tls.within(data_dir))?,
+            false => None,
+        };
         let built = match (&settings.sentinel, settings.cluster) {
             (Some(sentinel), _) => {
                 let (target, settings) = (target.clone(), sentinel.clone());
@@ -127,8 +130,8 @@ fn cluster(
         .min_retry_wait(milliseconds(Duration::from_millis(20)))
         .max_retry_wait(milliseconds(Duration::from_millis(500)))
         .connection_timeout(settings.connect_timeout.0)
-        .response_timeout(settings.timeout.0);
-    if target.tls {
+        .response_timeout(settings.operation_timeout.0);
+    if target.transport.is_encrypted() {
         builder = builder.tls(TlsMode::Secure);
     }
     if let Some(certificates) = certificates {
@@ -142,7 +145,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 fn info(target: &Target, node: &Node) -> RedisResult<ConnectionInfo> {
-    let info = node.address(target.tls).into_connection_info()?;
+    let info = node.address(target.transport.is_encrypted()).into_connection_info()?;
     Ok(info.set_redis_settings(login(target)))
 }
 
@@ -166,11 +169,12 @@ impl Sentinels {
 
     fn client(&self) -> RedisResult<SentinelClient> {
         let Self { target, settings, certificates } = self;
-        let sentinels = target.nodes.iter().map(|node| node.address(target.tls));
+        let sentinels =
+            target.nodes.iter().map(|node| node.address(target.transport.is_encrypted()));
         let kind = SentinelServerType::Master;
         let mut builder = SentinelClientBuilder::new(sentinels, &settings.master, kind)?
             .set_client_to_redis_db(target.db.into());
-        if target.tls {
+        if target.transport.is_encrypted() {
             builder = builder
                 .set_client_to_redis_tls_mode(TlsMode::Secure)
                 .set_client_to_sentinel_tls_mode(TlsMode::Secure);
@@ -196,10 +200,10 @@ impl Sentinels {
     }
 }
 
-/// The files that `tls` names. Their paths are told, never what is in them.
-fn read(tls: &TlsSettings, data_dir: &Path) -> Result<TlsCertificates> {
+/// The files that `tls` names, if any. Their paths are told, never what is in them.
+fn read(tls: &TlsSettings) -> Result<Option<TlsCertificates>> {
     let read = |path: &Path| {
-        std::fs::read(data_dir.join(path)).map_err(|error| {
+        std::fs::read(path).map_err(|error| {
             Error::new(ErrorKind::ConfigInvalid, "open")
                 .with_message("a file that `tls` names cannot be read")
                 .with_fact("path", path.display())
@@ -213,7 +217,8 @@ fn read(tls: &TlsSettings, data_dir: &Path) -> Result<TlsCertificates> {
         }
         _ => None,
     };
-    Ok(TlsCertificates { client_tls, root_cert })
+    let named = root_cert.is_some() || client_tls.is_some();
+    Ok(named.then_some(TlsCertificates { client_tls, root_cert }))
 }
 
 /// What is sent. Everything may be sent twice.

@@ -1,12 +1,11 @@
 //! What one `redis` block may say.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use syntrix_storage_core::backend::Canary;
-use syntrix_storage_core::{HumanDuration, Result, Secret, SettingsNode};
+use syntrix_storage_core::{HumanDuration, Result, Secret, SettingsNode, TlsSettings};
 
 use crate::address::Target;
 use crate::marks::parse_canary;
@@ -43,13 +42,12 @@ pub(crate) struct Settings {
     /// Finds the server through Redis Sentinel. Default: `addr` is the server itself.
     #[serde(default)]
     pub(crate) sentinel: Option<SentinelSettings>,
-    /// Certificates for TLS; with this key `host:port` means TLS too. Default: the system's authorities, no client
-    /// certificate.
+    /// How connections are encrypted.
     #[serde(default)]
-    pub(crate) tls: Option<TlsSettings>,
+    pub(crate) tls: TlsSettings,
     /// Longest wait for an answer when the caller sets no deadline. Default: `2s`.
     #[serde(default = "default_timeout")]
-    pub(crate) timeout: HumanDuration,
+    pub(crate) operation_timeout: HumanDuration,
     /// Longest wait for a new connection, its checks included. Default: `2s`.
     #[serde(default = "default_timeout")]
     pub(crate) connect_timeout: HumanDuration,
@@ -80,21 +78,6 @@ pub(crate) struct SentinelSettings {
     pub(crate) password: Option<Secret>,
 }
 
-/// Certificates, as files in PEM form; absolute, or inside the data directory.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct TlsSettings {
-    /// The authority that signed the server's certificate. Default: those the system trusts.
-    #[serde(default)]
-    pub(crate) ca: Option<PathBuf>,
-    /// Our own certificate, for servers that ask for one. Needs `key`.
-    #[serde(default)]
-    pub(crate) certificate: Option<PathBuf>,
-    /// The private key of `certificate`.
-    #[serde(default)]
-    pub(crate) key: Option<PathBuf>,
-}
-
 fn default_prefix() -> String {
     "syntrix:rev".to_owned()
 }
@@ -108,7 +91,7 @@ impl Settings {
     pub(crate) fn parse(block: &SettingsNode) -> Result<(Self, Target)> {
         let settings: Self = block.decode()?;
         settings.check(block)?;
-        let target = Target::of(&settings).map_err(|(key, fault)| block.invalid(key, fault))?;
+        let target = Target::of(&settings, block)?;
         Ok((settings, target))
     }
 
@@ -123,8 +106,8 @@ impl Settings {
             Some(("prefix", "a prefix has 1 to 64 characters of A-Z a-z 0-9 : . _ -"))
         } else if self.store_id().is_some_and(|id| id.is_none()) {
             Some(("storeId", "a store id has 32 hexadecimal digits; `health` tells it"))
-        } else if self.timeout.0.is_zero() {
-            Some(("timeout", "timeout is more than nothing"))
+        } else if self.operation_timeout.0.is_zero() {
+            Some(("operationTimeout", "operationTimeout is more than nothing"))
         } else if self.connect_timeout.0.is_zero() {
             Some(("connectTimeout", "connectTimeout is more than nothing"))
         } else if self.cluster && self.sentinel.is_some() {
@@ -132,18 +115,10 @@ impl Settings {
                 "sentinel",
                 "a cluster finds its primaries itself; leave out sentinel or cluster",
             ))
-        } else if self.tls.as_ref().is_some_and(TlsSettings::is_half) {
-            Some(("tls", "certificate and key belong together"))
         } else {
             None
         };
         fault.map_or(Ok(()), |(key, message)| Err(block.invalid(key, message)))
-    }
-}
-
-impl TlsSettings {
-    fn is_half(&self) -> bool {
-        self.certificate.is_some() != self.key.is_some()
     }
 }
 
@@ -186,7 +161,7 @@ pub(crate) mod tests {
         let entries = [("addr", "localhost:6379"), ("db", "0"), ("prefix", "syntrix:rev")];
         let (settings, _) = Settings::parse(&block(&entries)).unwrap();
         assert_eq!((settings.prefix.as_str(), settings.db), ("syntrix:rev", Some(0)));
-        assert_eq!(settings.timeout.0, Duration::from_secs(2));
+        assert_eq!(settings.operation_timeout.0, Duration::from_secs(2));
         assert!(!settings.accept_eviction && !settings.accept_volatile);
     }
 
@@ -197,7 +172,7 @@ pub(crate) mod tests {
             assert_eq!(refused(&[addr, ("prefix", prefix)]), "prefix");
         }
         assert_eq!(refused(&[addr, ("storeId", "abc")]), "storeId");
-        assert_eq!(refused(&[addr, ("timeout", "0s")]), "timeout");
+        assert_eq!(refused(&[addr, ("operationTimeout", "0s")]), "operationTimeout");
         assert_eq!(refused(&[addr, ("connectTimeout", "0ms")]), "connectTimeout");
         assert_eq!(refused(&[addr, ("pasword", "x")]), "pasword");
         assert_eq!(refused(&[("db", "0")]), "addr");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use syntrix_storage_core::Result;
 use syntrix_storage_core::backend::{Canary, OpenContext};
+use syntrix_storage_core::{Result, Transport};
 
 use crate::address::{Node, Target};
 use crate::connect::Link;
@@ -36,7 +36,9 @@ impl Store {
         target: &Target,
         context: &OpenContext,
     ) -> Result<Self> {
-        target.check_plaintext(settings.allow_plaintext)?;
+        if target.transport == Transport::Exposed {
+            tracing::warn!(addr = target.in_words(), "no TLS to Redis, as allowPlaintext says");
+        }
         let link = Link::new(Route::new(settings, target, &context.data_dir)?, settings);
         let keys = Keys::new(&settings.prefix, context.namespace.as_deref());
         let opened = Self::with(&link, keys, settings).await;

@@ -73,7 +73,10 @@ pub use revocation_store::{RevocationOptions, TokenRevocationStore};
 pub use scalar::{Scalar, ScalarType};
 pub use secret::Secret;
 pub use session::{SeenWrite, SessionToken};
-pub use settings::{Location, SettingsNode, SettingsValue};
+pub use settings::{
+    AddressTls, Location, SettingsNode, SettingsValue, TlsMode, TlsSettings, Transport,
+    is_this_machine,
+};
 pub use store_admin::StoreAdmin;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use token::{OpenedToken, Position, ResumeToken, TOKEN_BYTES_MAX, TokenSeal};

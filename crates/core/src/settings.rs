@@ -5,6 +5,7 @@
 
 mod decode;
 mod suggest;
+mod transport;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,6 +13,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
+pub use transport::{AddressTls, TlsMode, TlsSettings, Transport, is_this_machine};
 
 /// Where something stands in a file. Both numbers count from 1; 0 means that nobody knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

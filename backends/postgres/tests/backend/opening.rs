@@ -21,7 +21,7 @@ fn settings_that_cannot_work_are_refused_by_key() {
         ("schema", json!({"dsn": local, "schema": "pg_own"})),
         ("schema", json!({"dsn": local, "schema": "x".repeat(31)})),
         ("poolConnectionsMax", json!({"dsn": local, "poolConnectionsMax": 1})),
-        ("statementTimeout", json!({"dsn": local, "statementTimeout": "0s"})),
+        ("operationTimeout", json!({"dsn": local, "operationTimeout": "0s"})),
         ("tls", json!({"dsn": local, "tls": {"certificate": "c.pem"}})),
         ("allowPlaintext", json!({"dsn": "postgres://app@db.example/app?sslmode=disable"})),
         ("allowPlaintext", json!({"dsn": "postgres://app@db.example/app", "tls": {"mode": "off"}})),

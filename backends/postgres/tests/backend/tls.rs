@@ -100,9 +100,13 @@ fn copy_as_owner(from: &Path, to: &Path, like: &Path) {
 }
 
 async fn open(host: &str, port: u16, settings: Value) -> Result<()> {
+    open_in(Path::new("unused"), host, port, settings).await
+}
+
+async fn open_in(data_dir: &Path, host: &str, port: u16, settings: Value) -> Result<()> {
     let mut block = json!({"dsn": format!("postgres://admin@{host}:{port}/postgres")});
     block.as_object_mut().expect("block").extend(settings.as_object().expect("settings").clone());
-    let backend = provider(&block).open(&OpenContext::new("unused")).await?;
+    let backend = provider(&block).open(&OpenContext::new(data_dir)).await?;
     backend.documents().expect("documents").health().await?;
     backend.close().await
 }
@@ -113,6 +117,9 @@ async fn a_server_is_trusted_by_its_authority_and_its_name_alone() {
     let server = start(&certificates, false);
     let ours = || json!({"ca": certificates.file("ca.pem")});
     open("localhost", server.port, json!({"tls": ours()})).await.expect("open");
+    let relative = json!({"tls": {"ca": "ca.pem"}});
+    let folder = certificates.0.path();
+    open_in(folder, "localhost", server.port, relative).await.expect("in the data directory");
     let strangers = json!({"tls": {"mode": "require"}});
     let error = open("localhost", server.port, strangers).await.expect_err("trusted a stranger");
     assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");

@@ -51,7 +51,7 @@ async fn a_connection_that_the_server_cuts_is_replaced() {
 #[tokio::test]
 async fn a_server_that_is_silent_costs_no_more_than_the_deadline() {
     let server = Server::safe();
-    let settings = [("addr", server.addr()), ("timeout", "700ms".into())];
+    let settings = [("addr", server.addr()), ("operationTimeout", "700ms".into())];
     let settings = settings.each_ref().map(|(key, value)| (*key, value.as_str()));
     let store = Fixture::open(&settings).await.unwrap();
     store.revoke("a").await.unwrap();
