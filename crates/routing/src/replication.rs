@@ -385,7 +385,7 @@ impl RouteControl for DocumentReplication {
         self.replicator.wait_until_stopped(self.options.close_timeout).await;
         if let Ok(shadow) = shadow {
             self.void_checkpoint(&*shadow.ledger).await?;
-            lease::revoke(&*shadow.ledger).await?;
+            lease::revoke(&*shadow.ledger, LEASE).await?;
         }
         purge::lift_pin(&*self.primary_ledger).await
     }

@@ -87,12 +87,13 @@ impl RevocationBackend for RevocationRoute {
         &self,
         token: &TokenId,
         context: &CallContext,
-    ) -> Result<Witnessed<Option<Revocation>>> {
+    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
         let asked = std::slice::from_ref(token);
         let (found, shadow) =
             tokio::join!(self.primary.get(token, context), self.shadows(asked, context));
         let Witnessed { value, now, canary } = found?;
-        let value = both(value, shadow.into_iter().next().flatten(), now);
+        let shadow = shadow.into_iter().next().flatten();
+        let value = both(value.map(|record| *record), shadow, now).map(Box::new);
         Ok(Witnessed { value, now, canary })
     }
 

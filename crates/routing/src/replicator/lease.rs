@@ -73,10 +73,10 @@ impl Competitor {
 }
 
 /// Takes the lease away from whoever has it, for nobody: the holder looks at everything anew.
-pub(crate) async fn revoke(ledger: &dyn Ledger) -> Result<()> {
-    while let Some((revision, body)) = records::read::<LeaseBody>(ledger, LEASE).await? {
+pub(crate) async fn revoke(ledger: &dyn Ledger, record: &str) -> Result<()> {
+    while let Some((revision, body)) = records::read::<LeaseBody>(ledger, record).await? {
         let body = LeaseBody { released: true, ..body };
-        if records::write(ledger, LEASE, Some(revision), &body).await?.is_some() {
+        if records::write(ledger, record, Some(revision), &body).await?.is_some() {
             break;
         }
     }

@@ -40,7 +40,7 @@ impl Swept for Tokens {
     }
 
     async fn fetch(store: &dyn RevocationBackend, key: &TokenId) -> Result<Option<Revocation>> {
-        Ok(store.get(key, &CALL).await?.value)
+        Ok(store.get(key, &CALL).await?.value.map(|record| *record))
     }
 
     async fn bring(
