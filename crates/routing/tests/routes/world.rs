@@ -13,8 +13,8 @@ use syntrix_storage_core::{
     SettingsValue, Timestamp,
 };
 use syntrix_storage_routing::{
-    DocumentReplication, DocumentRoute, ReplicationOptions, RouteControl, ShadowOpener,
-    StatusReport, same_content,
+    DocumentReplication, DocumentRoute, ReadFrom, ReadRules, ReplicationOptions, RouteControl,
+    ShadowOpener, StatusReport, same_content,
 };
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,7 +70,9 @@ impl World {
         let ledger = self.primary.ledger().unwrap();
         let control =
             DocumentReplication::start("dual-write", Arc::clone(&primary), ledger, opener, options);
-        Route { route: DocumentRoute::dual_write(primary, Arc::clone(&control)), control }
+        let (reads, rules) = (ReadFrom::Primary, ReadRules::default());
+        let route = DocumentRoute::dual_write(primary, Arc::clone(&control), reads, rules);
+        Route { route, control }
     }
 
     pub fn open(&self) -> Route {
