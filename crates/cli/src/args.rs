@@ -79,6 +79,10 @@ pub(crate) struct Global {
     /// How results are printed [default: table on a terminal, json (JSON lines) otherwise]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
+
+    /// Abort the process at this mirrored write, from 1 on, after the primary's commit and before the shadow's; for tests
+    #[arg(long, global = true, hide = true, value_name = "NUMBER")]
+    pub(crate) abort_at_mirrored_write: Option<u64>,
 }
 
 impl Global {

@@ -69,20 +69,26 @@ impl Mirror {
         let permit = Arc::clone(&self.under_way).try_acquire_owned().ok();
         let Some(permit) = permit.filter(|_| self.link.is_mirrored() && self.breaker.allows())
         else {
+            self.pass_fault();
             self.counts.skipped.fetch_add(images.len() as u64, Ordering::Relaxed);
             return None;
         };
         let (answer, answered) = oneshot::channel();
         let mirror = Arc::clone(self);
         tokio::spawn(async move {
-            if let Some(fault) = &mirror.options.fault {
-                fault.pass();
-            }
+            mirror.pass_fault();
             // Nobody waits for it in the background.
             let _ = answer.send(mirror.apply(images).await);
             drop(permit);
         });
         Some(answered)
+    }
+
+    /// The primary has it and the shadow not yet: where a process may die in tests.
+    fn pass_fault(&self) {
+        if let Some(fault) = &self.options.fault {
+            fault.pass();
+        }
     }
 
     async fn confirmed(&self, sent: Option<oneshot::Receiver<bool>>) -> bool {

@@ -281,6 +281,15 @@ impl StorageConfig {
         plan.store(store).map(|store| Ok(crate::flow::block(primary(store)?))).transpose()
     }
 
+    /// The shadow's block, and the routing section's lines as a flow mapping; `None` without a shadow.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn document_route_text(&self) -> Result<Option<(String, String)>> {
+        let plan = self.plan()?;
+        let Some(section) = plan.documents.as_ref() else { return Ok(None) };
+        let Some(shadow) = section.shadow() else { return Ok(None) };
+        Ok(Some((crate::flow::block(shadow), crate::flow::route(&section.route))))
+    }
+
     pub(crate) async fn open(&self) -> Result<(Stores, Arc<Backends>)> {
         let plan = Arc::new(self.plan()?);
         for warning in &plan.warnings {

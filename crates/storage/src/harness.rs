@@ -18,6 +18,7 @@ use syntrix_storage_routing::ShadowState;
 use tempfile::TempDir;
 
 use crate::config::StorageConfig;
+use crate::flow;
 use crate::storage::{Storage, absent};
 
 /// Longest wait for a shadow to have what its primary has.
@@ -45,6 +46,8 @@ pub struct StorageHarness {
     kind: &'static str,
     /// The first store's block, for configurations that a case writes itself.
     block: String,
+    /// The shadow's block and the route of documents, likewise.
+    route: Option<(String, String)>,
     capabilities: HashMap<StoreKind, Capabilities>,
     namespaces: Mutex<BTreeSet<String>>,
     /// Removed with the harness.
@@ -64,7 +67,8 @@ impl StorageHarness {
         let first = first.ok_or_else(|| absent(StoreKind::Documents))?;
         let kind = config.primary_kind(first)?.ok_or_else(|| absent(first))?;
         let block = config.primary_block(first)?.unwrap_or_default();
-        Ok(Self { config, kind, block, capabilities, namespaces: Mutex::default(), _folder: None })
+        let (route, namespaces) = (config.document_route_text()?, Mutex::default());
+        Ok(Self { config, kind, block, route, capabilities, namespaces, _folder: None })
     }
 
     /// As [`StorageHarness::open`], with the data in a fresh folder that is removed with the harness.
@@ -131,7 +135,11 @@ impl Harness for StorageHarness {
         // A server keeps its data elsewhere, and the configured data is never touched.
         let number = CONFIGURATIONS.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("config_{}_{number}", std::process::id());
-        let config = self.config.clone().with_text(yaml).with_data_dir(folder.path());
+        let yaml = match &self.route {
+            Some((shadow, route)) => flow::routed(yaml, shadow, route),
+            None => yaml.to_owned(),
+        };
+        let config = self.config.clone().with_text(&yaml).with_data_dir(folder.path());
         OpenHandle::open_own(config.with_namespace(namespace), folder).await
     }
 }

@@ -1,9 +1,10 @@
 //! Tombstones stay while a shadow needs them.
 
-use syntrix_storage_core::backend::DocumentBackend as _;
+use syntrix_storage_core::Operation;
+use syntrix_storage_core::backend::{CallContext, DocumentBackend as _, Write};
 use syntrix_storage_routing::RouteControl as _;
 
-use crate::world::{World, delete, insert, time};
+use crate::world::{World, apply, at, delete, insert, time};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_30_nobody_but_the_holder_purges_while_the_pin_is_there() {
@@ -72,5 +73,24 @@ async fn a_route_that_is_given_up_lifts_the_pin_and_is_filled_anew_when_it_is_op
     route.drain().await;
     assert_eq!(world.expect_equal_sides().await, 2);
     assert!(world.is_pinned().await);
+    route.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_31_without_the_pin_a_late_copy_would_bring_a_document_back() {
+    let world = World::new().await;
+    let route = world.open();
+    let late = insert(&route.route, "rooms/a", 1, 1).await;
+    delete(&route.route, &late, 2).await;
+    route.drain().await;
+    let (primary, shadow) = (world.primary.documents().unwrap(), world.shadow.documents().unwrap());
+    // Past the route, as a process would that knows of no pin.
+    for side in [&primary, &shadow] {
+        assert_eq!(side.purge(time(100), 10).await.unwrap().purged, 1);
+    }
+    apply(&*shadow, Write::ApplyIfNewer(late)).await;
+    let context = CallContext::new(Operation::Migrate);
+    assert!(primary.get(&at("rooms/a"), &context).await.unwrap().is_none());
+    assert!(shadow.get(&at("rooms/a"), &context).await.unwrap().is_some(), "the hole is gone");
     route.close().await;
 }

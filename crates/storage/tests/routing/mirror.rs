@@ -1,7 +1,7 @@
 //! Mirror and feed.
 
 use serde_json::json;
-use syntrix_storage::Storage;
+use syntrix_storage::{Patch, Storage};
 
 use crate::stores::{
     MEMORY_TO_SQLITE, PATIENCE, Route, SQLITE_TO_SQLITE, at, creation, everything, expect_equal,
@@ -90,4 +90,28 @@ async fn close_brings_what_is_left_to_the_shadow() {
     );
     expect_equal(&sides.0, &sides.1);
     assert_eq!(sides.0.len(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_22_and_23_the_primary_decides_between_64_writers_of_one_document() {
+    let route = Route::open(SQLITE_TO_SQLITE).await;
+    let path = at("rooms/hot");
+    route.create("rooms/hot", 0).await;
+    let writers = (0..64).map(|writer| {
+        let (documents, path) = (std::sync::Arc::clone(&route.documents), path.clone());
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                let patch = Patch::new().set(format!("w{writer}"), writer);
+                documents.patch(&path, patch, Default::default()).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    assert_eq!(route.expect_equal_sides().await, 1);
+    let last = route.documents.get(&path, Default::default()).await.unwrap();
+    assert_eq!(last.version().get(), 1 + 64 * 5);
+    assert_eq!(last.value().unwrap().as_object().unwrap().len(), 65);
+    route.storage.close().await.unwrap();
 }
