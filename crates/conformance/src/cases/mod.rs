@@ -2,6 +2,7 @@
 
 mod bad;
 mod bad_calls;
+mod brought;
 mod cls;
 mod con;
 mod doc;
@@ -50,7 +51,7 @@ use crate::case::Case;
 
 /// Every case, in the catalogue's order.
 pub fn cases() -> Vec<&'static Case> {
-    let groups: [&'static [Case]; 40] = [
+    let groups: [&'static [Case]; 41] = [
         doc::CASES,
         doc_limits::CASES,
         doc_names::CASES,
@@ -86,6 +87,7 @@ pub fn cases() -> Vec<&'static Case> {
         rev_rotation::CASES,
         rev_reference::CASES,
         rev_whole::CASES,
+        brought::CASES,
         led::CASES,
         con::CASES,
         bad::CASES,

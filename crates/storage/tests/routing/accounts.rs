@@ -139,9 +139,9 @@ async fn what_was_there_before_the_route_is_brought_by_a_pass() {
     }
 }
 
-/// Case 40 of the catalogue: the shadow meets the renames in the order of ids, in which nobody can be first.
+/// Case 39 of the catalogue: the shadow meets the renames in the order of ids, in which nobody can be first.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_40_names_that_were_exchanged_while_the_shadow_was_away_are_exchanged_there_too() {
+async fn case_39_names_that_were_exchanged_while_the_shadow_was_away_are_exchanged_there_too() {
     let open = Open::on(PRIMARY).await;
     open.drain().await;
     let (ada, bob) = (create(&*open.users, "ada").await, create(&*open.users, "bob").await);
@@ -164,6 +164,27 @@ async fn case_40_names_that_were_exchanged_while_the_shadow_was_away_are_exchang
     let sides = open.expect_equal_sides().await;
     let name = |id: &UserId| sides.iter().find(|user| user.id == *id).unwrap().username.clone();
     assert_eq!([name(&ada), name(&bob), name(&eve), name(&dan)], ["bob", "ada", "free", "eve"]);
+}
+
+/// Case 41 of the catalogue, as far as a route without a cutover goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_41_logins_that_are_counted_side_by_side_come_to_the_same_on_both_sides() {
+    let open = Open::on(PRIMARY).await;
+    open.drain().await;
+    let ada = create(&*open.users, "ada").await;
+    let logins = (0..40).map(|_| {
+        let (users, ada) = (Arc::clone(&open.users), ada.clone());
+        tokio::spawn(async move {
+            let policy = LoginPolicy::default();
+            users.record_login_failure(&ada, policy, Default::default()).await.unwrap()
+        })
+    });
+    for login in logins.collect::<Vec<_>>() {
+        login.await.unwrap();
+    }
+    open.drain().await;
+    let sides = open.expect_equal_sides().await;
+    assert_eq!(sides[0].login.failed_attempts, 40);
 }
 
 #[tokio::test(flavor = "multi_thread")]

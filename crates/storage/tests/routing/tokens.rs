@@ -135,9 +135,8 @@ async fn what_was_revoked_before_the_route_is_brought_by_a_pass_with_its_own_tim
     }
 }
 
-/// Cases 41 and 42 of the catalogue: a token is revoked if either side says so, and the shadow alone cannot fail a check.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_41_a_token_is_revoked_if_the_shadow_alone_says_so() {
+async fn a_token_is_revoked_if_the_shadow_alone_says_so() {
     let open = Open::in_folder(tempfile::tempdir().unwrap()).await;
     open.drain().await;
     let shadow = alone("revocation", SHADOW, open.folder.path()).await;
@@ -150,8 +149,9 @@ async fn case_41_a_token_is_revoked_if_the_shadow_alone_says_so() {
     assert_eq!(answers, [false, true]);
 }
 
+/// Case 43 of the catalogue: what was revoked while the shadow was away is revoked all the while.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_42_a_shadow_that_fails_fails_no_check_and_a_primary_that_fails_does() {
+async fn case_43_a_shadow_that_fails_fails_no_check_and_a_primary_that_fails_does() {
     let (open, primary, shadow) = Open::with_faults().await;
     open.drain().await;
     open.revoke("a").await;
@@ -171,4 +171,39 @@ async fn case_42_a_shadow_that_fails_fails_no_check_and_a_primary_that_fails_doe
     open.drain().await;
     assert_eq!(on_shadow(&open.folder, &["a", "b"]).await, [true, true]);
     open.storage.close().await.unwrap();
+}
+
+/// Case 44 of the catalogue, as far as a route without a cutover goes: three openers of one route.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_44_every_token_has_one_winner_whoever_rotates_it() {
+    let first = Open::in_folder(tempfile::tempdir().unwrap()).await;
+    first.drain().await;
+    let mut storages = Vec::new();
+    for _ in 0..2 {
+        let config = route("revocation", PRIMARY, SHADOW, first.folder.path(), RARELY);
+        storages.push(Storage::from_config(config).await.unwrap());
+    }
+    let mut openers: Vec<_> =
+        storages.iter().map(|storage| storage.revocations().unwrap()).collect();
+    openers.push(Arc::clone(&first.revocations));
+    for number in 0..50 {
+        let rotations = openers.iter().map(|opener| {
+            let opener = Arc::clone(opener);
+            tokio::spawn(async move {
+                let (token, grace) = (token(&number.to_string()), Duration::ZERO);
+                let options = Default::default();
+                opener.revoke_if_not_revoked(&token, later(), grace, None, options).await.unwrap()
+            })
+        });
+        let mut winners = 0;
+        for rotation in rotations.collect::<Vec<_>>() {
+            winners += usize::from(matches!(rotation.await.unwrap(), RotationOutcome::Won));
+        }
+        assert_eq!(winners, 1, "token {number}");
+    }
+    first.drain().await;
+    assert_eq!(on_shadow(&first.folder, &["0", "49"]).await, [true, true]);
+    for storage in storages {
+        storage.close().await.unwrap();
+    }
 }
