@@ -114,7 +114,8 @@ impl DocumentRoute {
 
     async fn query_routed(&self, plan: &QueryPlan, context: &CallContext) -> Result<Vec<Document>> {
         let mut turn = None;
-        if let Some(reads) = self.shadow_reads(context) {
+        // Expired tombstones leave the shadow first, so who asks for tombstones asks the primary.
+        if let Some(reads) = self.shadow_reads(context).filter(|_| !plan.show_deleted()) {
             match reads.query(plan, context).await? {
                 Ok(found) => return Ok(found),
                 Err(fallback) => turn = Some(fallback),
@@ -251,7 +252,7 @@ impl DocumentBackend for DocumentRoute {
 
     async fn scan(&self, request: &ScanRequest, context: &CallContext) -> Result<Vec<Document>> {
         let mut turn = None;
-        if let Some(reads) = self.shadow_reads(context) {
+        if let Some(reads) = self.shadow_reads(context).filter(|_| !request.show_deleted) {
             match reads.scan(request, context).await? {
                 Ok(found) => return Ok(found),
                 Err(fallback) => turn = Some(fallback),
