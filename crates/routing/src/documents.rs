@@ -179,9 +179,9 @@ impl DocumentBackend for DocumentRoute {
         'path: 'read,
         'context: 'read,
     {
-        match &self.replication {
-            None => self.primary.get(path, context),
-            Some(_) => Box::pin(self.get_routed(path, context)),
+        match (&self.reads, &self.compare) {
+            (None, None) => self.primary.get(path, context),
+            _ => Box::pin(self.get_routed(path, context)),
         }
     }
 
@@ -231,9 +231,9 @@ impl DocumentBackend for DocumentRoute {
         'plan: 'read,
         'context: 'read,
     {
-        match &self.replication {
-            None => self.primary.query(plan, context),
-            Some(_) => Box::pin(self.query_routed(plan, context)),
+        match (&self.reads, &self.compare) {
+            (None, None) => self.primary.query(plan, context),
+            _ => Box::pin(self.query_routed(plan, context)),
         }
     }
 
