@@ -33,7 +33,7 @@ struct Arguments {
     documents_max: usize,
 }
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();

@@ -7,6 +7,8 @@
 mod backends;
 mod conformance;
 mod counts;
+mod declared;
+mod page;
 mod report;
 mod table;
 
@@ -33,7 +35,7 @@ pub(crate) struct Options {
     /// Run only these backends, separated by commas [default: all]
     #[arg(long, value_delimiter = ',', value_parser = backends::names())]
     backends: Vec<String>,
-    /// Write the numbers of executed cases to tests/conformance-counts.json instead of checking them
+    /// Write the numbers of cases and what backends declare to tests/ and docs/backends.md instead of checking them
     #[arg(long)]
     record: bool,
 }
@@ -101,10 +103,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, program: &Path) -> R
     if options.record && !outcome.is_clean() {
         println!("not recorded: something failed");
     }
-    let counted = counts::check(&workspace.root, &reports, options.record && outcome.is_clean());
-    outcome.note(counted);
+    let record = options.record && outcome.is_clean();
+    outcome.note(counts::check(&workspace.root, &reports, record));
+    outcome.note(declared::check(&workspace.root, &reports, record));
+    if record {
+        outcome.note(page::write(&workspace.root));
+    }
     selection.announce();
     Ok(outcome)
+}
+
+/// Writes `docs/backends.md` anew from what is recorded.
+///
+/// # Errors
+///
+/// When a file cannot be read, understood or written.
+pub(crate) fn write_docs(workspace: &Workspace) -> Result<()> {
+    page::write(&workspace.root)
 }
 
 fn heading(step: &str, detail: &str) {
@@ -119,7 +134,9 @@ fn static_checks(workspace: &Workspace) -> Result<()> {
     docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     step(workspace, "docs", &mut docs)?;
     heading("dependencies", "the floors, the drivers, the versions");
-    dependencies::run(workspace).context(|| "step `dependencies` failed".into())
+    dependencies::run(workspace).context(|| "step `dependencies` failed".into())?;
+    heading("docs of the backends", page::FILE);
+    page::check(&workspace.root)
 }
 
 /// What the steps that need servers share.
@@ -137,7 +154,17 @@ impl Gate<'_> {
         } else {
             &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]
         };
-        self.step("tests", cargo().args(tests).args(self.selection.exclusions()))?;
+        let mut command = cargo();
+        command.args(tests).args(self.selection.exclusions());
+        // What follows the two dashes is alike for both.
+        let skipped = self.selection.skipped_tests();
+        if !skipped.is_empty() {
+            command.arg("--");
+            for test in &skipped {
+                command.args(["--skip", test]);
+            }
+        }
+        self.step("tests", &mut command)?;
         let doc_tests = ["test", "--workspace", "--doc", "--no-fail-fast"];
         self.step("doc tests", cargo().args(doc_tests))?;
         self.third_party()
@@ -156,7 +183,7 @@ impl Gate<'_> {
         step(self.workspace, name, command.envs(self.servers.environment()))
     }
 
-    /// Suite and vectors on every backend; a failing one does not stop the next.
+    /// Suite, vectors and model test on every backend; a failing one does not stop the next.
     fn conformance_runs(&self, outcome: &mut Outcome) -> Result<Vec<Report>> {
         let binary = conformance::program(self.workspace)?;
         let runner = conformance::Runner { workspace: self.workspace, program: &binary };

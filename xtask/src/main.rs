@@ -13,12 +13,11 @@ mod released;
 mod servers;
 mod soak;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use failure::{Context, Result};
+use failure::Result;
 use metadata::Workspace;
 
 /// The repository's one gate and its helpers.
@@ -35,10 +34,12 @@ enum Command {
     Test(gate::Options),
     /// Checks who depends on whom, and the version floors
     Dependencies,
+    /// Writes docs/backends.md anew from what `test --record` recorded
+    DocsBackends,
     /// Private PostgreSQL, Redis and MongoDB servers for the tests
     #[command(subcommand)]
     Servers(servers::Command),
-    /// Kills writing processes with SIGKILL again and again and checks that nothing they were promised is lost
+    /// Kills servers, writers and watchers again and again and checks that nothing anybody was promised is lost
     Soak(soak::Options),
     /// Feeds mutated texts to everything that reads text from outside
     Fuzz {
@@ -52,9 +53,6 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The process that `soak` kills
-    #[command(name = "__writer", hide = true)]
-    Writer(soak::WriterOptions),
 }
 
 fn main() -> ExitCode {
@@ -70,27 +68,25 @@ fn main() -> ExitCode {
 
 /// Says whether all is well; an error is one that left nothing more to do.
 fn run(command: Command) -> Result<bool> {
-    // Asked before any build can put another file in this one's place.
-    let program = std::env::current_exe().context(|| "finding this program's own file".into())?;
     match command {
-        Command::Test(options) => test(&options, &program),
+        Command::Test(options) => test(&options),
         Command::Dependencies => dependencies::run(&Workspace::locate()?).map(|()| true),
+        Command::DocsBackends => gate::write_docs(&Workspace::locate()?).map(|()| true),
         Command::Servers(command) => servers::run(&command),
-        Command::Soak(options) => soak::run(&program, &options).map(|()| true),
+        Command::Soak(options) => soak::run(&Workspace::locate()?, &options),
         Command::Fuzz { arguments } => {
             released::run("syntrix-storage-fuzz", &arguments).map(|()| true)
         }
         Command::Bench { arguments } => {
             released::run("syntrix-storage-benches", &arguments).map(|()| true)
         }
-        Command::Writer(options) => soak::write(&options).map(|()| true),
     }
 }
 
-fn test(options: &gate::Options, program: &Path) -> Result<bool> {
+fn test(options: &gate::Options) -> Result<bool> {
     let workspace = Workspace::locate()?;
     canary::record(&workspace.target)?;
-    let outcome = gate::run(&workspace, options, program);
+    let outcome = gate::run(&workspace, options);
     // Also of a run that was given up: what it printed is printed.
     let clean = canary::search()?;
     Ok(outcome?.conclude() && clean)

@@ -8,15 +8,15 @@
 mod command;
 mod install;
 mod launch;
-mod mongo;
-mod postgres;
+pub(crate) mod mongo;
+pub(crate) mod postgres;
 mod print;
 mod probe;
 mod program;
-mod redis;
+pub(crate) mod redis;
 mod running;
 mod state;
-mod wire;
+pub(crate) mod wire;
 
 use std::path::PathBuf;
 
@@ -24,8 +24,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
 pub(crate) use command::{Command, run};
+pub(crate) use launch::{free_port, signal};
 pub(crate) use print::configuration;
-pub(crate) use running::{PASSWORD_DIGITS, PASSWORD_PREFIX, Running};
+pub(crate) use probe::{postgres_serves, redis_answers, redis_serves};
+pub(crate) use program::find as program;
+pub(crate) use running::{PASSWORD_DIGITS, PASSWORD_PREFIX, Running, on_signal, password};
 
 /// A kind of server, named as in the configuration.
 #[derive(

@@ -1,203 +1,179 @@
-//! `cargo xtask soak`: writing processes on one store are killed with SIGKILL at random moments.
+//! `cargo xtask soak`: writers and watchers at work on real servers, which are killed, failed over and cut off.
 //!
-//! A writer (this same program, `__writer`) runs several tasks over a handful of
-//! documents, so that writes collide, and notes every acknowledged write in a journal
-//! before it counts as told. After the kill the parent opens the store and holds it to
-//! its word: whatever was acknowledged is there or superseded, nothing is half applied,
-//! and the change feed is exactly the writes, in order, once each, also across the
-//! resume token that was taken before the kill.
+//! The processes are those of the package `soak`; they note what they were told in journals. Here are the
+//! servers and what happens to them. In the end everything is held against everything: whatever was
+//! acknowledged is there or superseded, whatever was open is settled, nothing is half applied, and each
+//! watcher's journal is the history, in order, once each, across the tokens it was resumed with.
 
-mod data;
-mod fingerprint;
-mod journal;
-mod ledger;
-mod store;
-mod verify;
-mod writer;
+mod campaign;
+mod cluster;
+mod mongo;
+mod network;
+mod node;
+mod postgres;
+mod redis;
+mod report;
+mod sentinel;
+mod sqlite;
+mod timing;
+mod worker;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
-
-use tempfile::TempDir;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::failure::{Context, Failure, Result};
-use ledger::Ledger;
-use verify::Verifier;
-pub(crate) use writer::{Options as WriterOptions, run as write};
+use crate::metadata::Workspace;
+use crate::process::{cargo, run as run_command};
+use campaign::Campaign;
+use cluster::Cluster;
+use report::Report;
 
-/// Shortest and longest life of a writer. The shortest ones die while they open the store.
-const LIFE_MS: std::ops::RangeInclusive<u64> = 20..=400;
+/// What is made to suffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Target {
+    /// A file: the writers are killed
+    Sqlite,
+    /// One server, and a failover to a synchronous standby
+    Postgres,
+    /// A replica set of three
+    Mongodb,
+    /// One server with an append-only file
+    Redis,
+    /// A primary, two replicas and three sentinels
+    RedisSentinel,
+}
 
-/// The store is checked after every kill with this chance, else the next writer opens what the last one left.
-const CHECK_ONE_IN: u32 = 3;
+impl Target {
+    const ALL: [Self; 5] =
+        [Self::Sqlite, Self::Postgres, Self::Mongodb, Self::Redis, Self::RedisSentinel];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::Mongodb => "mongodb",
+            Self::Redis => "redis",
+            Self::RedisSentinel => "redis-sentinel",
+        }
+    }
+
+    /// The kind in a configuration.
+    fn backend(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "pg",
+            Self::Mongodb => "mongo",
+            Self::Redis | Self::RedisSentinel => "redis",
+        }
+    }
+
+    /// Those whose backend is wanted.
+    pub(crate) fn among(wanted: impl Fn(&str) -> bool) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|target| wanted(target.backend())).collect()
+    }
+}
 
 /// How much to do.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How often a writer is killed
-    #[arg(long, default_value_t = 200)]
-    kills: u32,
-    /// How many processes write at the same time
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
-    processes: u32,
-    /// Start no further writer after so many seconds
+    /// Only these, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) backends: Vec<Target>,
+    /// How long each of them suffers
+    #[arg(long, default_value_t = 300)]
+    pub(crate) seconds: u64,
+    /// Seed of what happens; which process is how far when it does is nobody's choice
     #[arg(long)]
-    seconds_max: Option<u64>,
+    pub(crate) seed: Option<u64>,
 }
 
-impl Options {
-    /// So many kills of two processes, without a limit of time.
-    pub(crate) fn kills(kills: u32) -> Self {
-        Self { kills, processes: 2, seconds_max: None }
-    }
-
-    fn is_over(&self, started: Instant) -> bool {
-        self.seconds_max.is_some_and(|seconds| started.elapsed() >= Duration::from_secs(seconds))
-    }
-}
-
-/// Kills writers and checks what they leave. `program` is this program's own file.
+/// Builds the processes and runs what was asked for. Says whether all promises held.
 ///
 /// # Errors
 ///
-/// The first promise found broken; the store and the journals then stay where the text says.
-pub(crate) fn run(program: &Path, options: &Options) -> Result<()> {
-    let mut soak = Soak::new(program)?;
-    let done = soak.run(options);
-    if done.is_err() {
-        let Soak { kills, folder, .. } = soak;
-        let kept = folder.keep();
-        return done.context(|| format!("after kill {kills} (kept in {})", kept.display()));
-    }
-    done
+/// When a server or a process cannot be started, or there is nothing to show.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    let mut build = cargo();
+    build.args(["build", "--package", "syntrix-storage-soak"]);
+    run_command(build.current_dir(&workspace.root))?;
+    suffer(&program(workspace)?, options)
 }
 
-/// The parent's side of a run.
-struct Soak<'a> {
-    program: &'a Path,
-    folder: TempDir,
-    runtime: tokio::runtime::Runtime,
-    verifier: Verifier,
-    ledger: Ledger,
-    kills: u32,
-    checks: u32,
+/// As [`run`], with the program that the tests have built.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn suffer(program: &Path, options: &Options) -> Result<bool> {
+    let kept = Arc::new(Mutex::new(None));
+    node::stop_on_signal(Arc::clone(&kept))?;
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    let targets = if options.backends.is_empty() { &Target::ALL[..] } else { &options.backends };
+    let mut reports = Vec::new();
+    for target in targets {
+        println!("{} for {} s, seed {seed}", target.name(), options.seconds);
+        reports.push(one(program, *target, Duration::from_secs(options.seconds), seed, &kept)?);
+    }
+    print!("{}", report::render(&reports));
+    let failures: Vec<_> = reports.iter().flat_map(Report::failures).collect();
+    failures.iter().for_each(|failure| println!("error: {failure}"));
+    Ok(failures.is_empty())
 }
 
-impl<'a> Soak<'a> {
-    fn new(program: &'a Path) -> Result<Self> {
-        let folder = tempfile::tempdir().context(|| "making a temporary folder".into())?;
-        let runtime = store::runtime()?;
-        let verifier = Verifier::new(data_folder(&folder));
-        let ledger = Ledger::default();
-        Ok(Self { program, folder, runtime, verifier, ledger, kills: 0, checks: 0 })
-    }
-
-    fn run(&mut self, options: &Options) -> Result<()> {
-        let started = Instant::now();
-        while self.kills < options.kills && !options.is_over(started) {
-            for journal in self.kill_together(options.processes)? {
-                self.ledger.acknowledge(journal::read(&journal)?);
-            }
-            if fastrand::u32(..CHECK_ONE_IN) == 0 {
-                self.check()?;
-            }
-        }
-        self.check()?;
-        self.check_from_the_beginning()?;
-        self.summarise(started.elapsed())
-    }
-
-    /// Lets writers live side by side, each for a random time, and returns their journals.
-    fn kill_together(&mut self, processes: u32) -> Result<Vec<PathBuf>> {
-        let mut writers = Vec::new();
-        for _ in 0..processes {
-            self.kills += 1;
-            let journal = self.folder.path().join(format!("journal-{}.jsonl", self.kills));
-            let life = Duration::from_millis(fastrand::u64(LIFE_MS));
-            writers.push((life, Writer(self.start(&journal)?), journal));
-        }
-        writers.sort_by_key(|(life, ..)| *life);
-        let started = Instant::now();
-        let mut journals = Vec::new();
-        for (life, writer, journal) in writers {
-            std::thread::sleep(life.saturating_sub(started.elapsed()));
-            writer.kill()?;
-            journals.push(journal);
-        }
-        Ok(journals)
-    }
-
-    fn start(&self, journal: &Path) -> Result<Child> {
-        Command::new(self.program)
-            .arg("__writer")
-            .arg("--data-dir")
-            .arg(data_folder(&self.folder))
-            .arg("--journal")
-            .arg(journal)
-            .arg("--seed")
-            .arg(fastrand::u64(..).to_string())
-            .spawn()
-            .context(|| "starting the writer".into())
-    }
-
-    /// Reads on where the last check stopped.
-    fn check(&mut self) -> Result<()> {
-        self.checks += 1;
-        self.runtime.block_on(self.verifier.check(&mut self.ledger))
-    }
-
-    /// The whole history once more, as a consumer that starts today would see it.
-    fn check_from_the_beginning(&mut self) -> Result<()> {
-        let mut afresh = self.ledger.without_events();
-        let mut verifier = Verifier::new(data_folder(&self.folder));
-        self.runtime.block_on(verifier.check(&mut afresh))
-    }
-
-    fn summarise(&self, took: Duration) -> Result<()> {
-        println!(
-            "{} kills, {} checks, {} acknowledged writes, {} events, {} documents in {:.1} s: \
-             nothing lost, doubled, reordered or half applied",
-            self.kills,
-            self.checks,
-            self.ledger.acknowledged(),
-            self.ledger.events(),
-            self.ledger.documents(),
-            took.as_secs_f64()
-        );
-        if self.kills > 0 && self.ledger.acknowledged() == 0 {
-            return Err(Failure::new(
-                "no writer lived to see a write acknowledged: nothing is proven",
-            ));
-        }
-        Ok(())
-    }
+/// The program that the tests have built and run; see the gate's conformance runs.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn program(workspace: &Workspace) -> Result<PathBuf> {
+    let name = format!("syntrix-storage-soak{}", std::env::consts::EXE_SUFFIX);
+    let program = workspace.target.join("debug").join(name);
+    let there = program.exists();
+    there.then_some(program).ok_or_else(|| Failure::new("there is no program of the soak"))
 }
 
-fn data_folder(folder: &TempDir) -> PathBuf {
-    folder.path().join("data")
-}
+/// The folder that is removed when a signal ends us.
+type Removed = Arc<Mutex<Option<PathBuf>>>;
 
-/// A writing process, killed at the latest when it is dropped.
-struct Writer(Child);
-
-impl Writer {
-    /// SIGKILL: no handler runs, nothing is flushed. Waiting makes sure that its locks are gone.
-    fn kill(mut self) -> Result<()> {
-        self.0.kill().context(|| "killing the writer".into())?;
-        let status = self.0.wait().context(|| "waiting for the writer's end".into())?;
-        // There is an exit code only if the writer had ended before.
-        match status.code() {
-            None => Ok(()),
-            Some(_) => Err(Failure::new(format!("the writer gave up by itself: {status}"))),
+fn one(
+    program: &Path,
+    target: Target,
+    lasts: Duration,
+    seed: u64,
+    removed: &Removed,
+) -> Result<Report> {
+    let folder = tempfile::Builder::new().prefix("syntrix-soak-").tempdir();
+    let folder = folder.context(|| "making a temporary folder".into())?;
+    // A server that runs as another user has its data below.
+    open_to_all(folder.path())?;
+    *removed.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.path().to_owned());
+    let network = network::Network::start()?;
+    let mut cluster: Box<dyn Cluster + '_> = match target {
+        Target::Sqlite => Box::new(sqlite::File),
+        Target::Postgres => Box::new(postgres::Pair::start(&network, folder.path(), seed)?),
+        Target::Mongodb => Box::new(mongo::Set::start(&network, folder.path(), seed)?),
+        Target::Redis => Box::new(redis::Server::start(&network, folder.path(), seed)?),
+        Target::RedisSentinel => Box::new(sentinel::Watched::start(&network, folder.path(), seed)?),
+    };
+    let mut campaign = Campaign::new(program, folder.path(), cluster.configuration(), seed)?;
+    let run = campaign.run(cluster.as_mut(), lasts);
+    drop(cluster);
+    match run {
+        Ok(report) if report.failures().is_empty() => Ok(report.named(target.name())),
+        Ok(report) => {
+            println!("the journals are kept in {}", folder.keep().display());
+            Ok(report.named(target.name()))
+        }
+        Err(failure) => {
+            let kept = folder.keep();
+            Err(failure).context(|| format!("{} (kept in {})", target.name(), kept.display()))
         }
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // Both fail only if it is gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn open_to_all(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(folder, mode).context(|| "the temporary folder".into())
 }

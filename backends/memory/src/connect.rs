@@ -65,7 +65,7 @@ impl BackendProvider for MemoryProvider {
     async fn open(&self, context: &OpenContext) -> Result<Arc<dyn Backend>> {
         let data = self.data(context.namespace.as_deref())?;
         Ok(Arc::new(MemoryBackend {
-            data: Handle::new(data),
+            data: Arc::new(Handle::new(data)),
             retention: self.retention,
             clock: Arc::clone(&context.clock),
         }))
@@ -85,7 +85,7 @@ impl BackendProvider for MemoryProvider {
 /// An open block in one namespace.
 #[derive(Debug)]
 struct MemoryBackend {
-    data: Handle,
+    data: Arc<Handle>,
     retention: Retention,
     clock: Arc<dyn Clock>,
 }
@@ -106,7 +106,7 @@ impl Backend for MemoryBackend {
     }
 
     fn ledger(&self) -> Result<Arc<dyn Ledger>> {
-        Ok(Arc::new(MemoryLedger::new(self.data.get()?)))
+        Ok(Arc::new(MemoryLedger::new(&self.data)?))
     }
 
     async fn close(&self) -> Result<()> {

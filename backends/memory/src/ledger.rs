@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use syntrix_storage_core::Result;
 use syntrix_storage_core::backend::{Ledger, LedgerKey, LedgerRecord, StoreId, check_ledger_body};
 
-use crate::connect::{Data, Handle, lock};
+use crate::connect::{Handle, lock};
 
 /// The records, and whose they are.
 #[derive(Debug)]
@@ -23,16 +23,17 @@ impl LedgerTable {
     }
 }
 
-/// An open ledger.
+/// An open ledger. Holds the data no longer than the backend that handed it out.
 #[derive(Debug)]
 pub(crate) struct MemoryLedger {
     store_id: StoreId,
-    data: Handle,
+    data: Arc<Handle>,
 }
 
 impl MemoryLedger {
-    pub(crate) fn new(data: Arc<Data>) -> Self {
-        Self { store_id: data.ledger.store_id, data: Handle::new(data) }
+    pub(crate) fn new(data: &Arc<Handle>) -> Result<Self> {
+        let store_id = data.get()?.ledger.store_id;
+        Ok(Self { store_id, data: Arc::clone(data) })
     }
 }
 

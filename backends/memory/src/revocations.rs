@@ -119,8 +119,12 @@ impl RevocationBackend for MemoryRevocations {
         self.canary
     }
 
-    async fn get(&self, token: &TokenId, _: &CallContext) -> Result<Witnessed<Option<Revocation>>> {
-        self.read(|state| state.records.get(token).cloned())
+    async fn get(
+        &self,
+        token: &TokenId,
+        _: &CallContext,
+    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
+        self.read(|state| state.records.get(token).cloned().map(Box::new))
     }
 
     async fn get_many(

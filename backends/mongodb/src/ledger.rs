@@ -29,12 +29,13 @@ impl DatabaseLedger {
 
     /// A write is answered once most members have it on disk, and a read asks most of them whether it is still the newest: what
     /// one call wrote every later one sees, also while a new primary is elected.
-    fn records(&self, read_concern: ReadConcern) -> Collection<Document> {
+    fn records(&self, read_concern: ReadConcern) -> Result<Collection<Document>> {
+        self.store.check_open()?;
         let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
         // A server on its own has nobody to ask.
         let concern = (self.store.topology != Topology::Standalone).then_some(read_concern);
         let options = CollectionOptions::builder().write_concern(durable).read_concern(concern);
-        self.store.database.collection_with_options(LEDGER, options.build())
+        Ok(self.store.database.collection_with_options(LEDGER, options.build()))
     }
 
     /// Stores of several data collections may share a database; each has a ledger of its own.
@@ -61,7 +62,7 @@ impl DatabaseLedger {
 
     async fn insert(&self, key: &LedgerKey, body: Binary) -> Result<Option<u64>> {
         let record = doc! { "_id": self.id(key.as_str()), "revision": 1_i64, "body": body };
-        match self.records(ReadConcern::majority()).insert_one(record).await {
+        match self.records(ReadConcern::majority())?.insert_one(record).await {
             Ok(_) => Ok(Some(1)),
             Err(error) if is_duplicate(&error) => Ok(None),
             Err(error) => Err(from_driver(&error)),
@@ -71,7 +72,7 @@ impl DatabaseLedger {
     async fn replace(&self, key: &LedgerKey, expected: u64, body: Binary) -> Result<Option<u64>> {
         let next = expected + 1;
         let change = doc! { "$set": { "revision": next as i64, "body": body } };
-        let records = self.records(ReadConcern::majority());
+        let records = self.records(ReadConcern::majority())?;
         let updated = records.update_one(self.of_revision(key, expected), change).await;
         let updated = updated.map_err(|error| from_driver(&error))?;
         Ok((updated.matched_count == 1).then_some(next))
@@ -85,7 +86,7 @@ impl Ledger for DatabaseLedger {
     }
 
     async fn read(&self, key: &LedgerKey) -> Result<Option<LedgerRecord>> {
-        let (limit, records) = (self.limit(), self.records(ReadConcern::linearizable()));
+        let (limit, records) = (self.limit(), self.records(ReadConcern::linearizable())?);
         let find = records.find_one(doc! { "_id": self.id(key.as_str()) }).max_time(limit.left());
         let found = limit.wait(async { find.await.map_err(|error| from_driver(&error)) }).await?;
         Ok(found.map(|found| self.named_record(&found)).transpose()?.map(|(_, record)| record))
@@ -106,7 +107,7 @@ impl Ledger for DatabaseLedger {
     }
 
     async fn remove(&self, key: &LedgerKey, expected: u64) -> Result<bool> {
-        let records = self.records(ReadConcern::majority());
+        let records = self.records(ReadConcern::majority())?;
         let delete = records.delete_one(self.of_revision(key, expected));
         let delete = async { delete.await.map_err(|error| from_driver(&error)) };
         Ok(self.limit().wait(delete).await?.deleted_count == 1)
@@ -125,7 +126,7 @@ impl Ledger for DatabaseLedger {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let (time, records) = (self.limit(), self.records(ReadConcern::majority()));
+        let (time, records) = (self.limit(), self.records(ReadConcern::majority())?);
         let find = records.find(doc! { "_id": names }).sort(doc! { "_id": 1 }).limit(limit as i64);
         let find = find.max_time(time.left());
         let read = async { find.await?.try_collect::<Vec<Document>>().await };

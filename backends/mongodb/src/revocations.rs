@@ -80,11 +80,11 @@ impl RevocationBackend for Revocations {
         &self,
         token: &TokenId,
         context: &CallContext,
-    ) -> Result<Witnessed<Option<Revocation>>> {
+    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
         let (store, limit) = (self.lease.store()?, self.limit(context));
         let read = limit.wait(find(store, &[token], limit)).await?;
         let value = read.records.first().map(record).transpose()?;
-        Ok(witnessed(store, &read, value))
+        Ok(witnessed(store, &read, value.map(Box::new)))
     }
 
     async fn get_many(

@@ -124,6 +124,11 @@ impl Store {
         Ok(Parts { database, names, topology, metadata, source, seal, store_id, marks })
     }
 
+    /// For what holds no lease.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.connections.client().map(drop).ok_or_else(closed)
+    }
+
     pub(crate) fn name(&self, table: Table) -> &str {
         &self.names[table as usize]
     }

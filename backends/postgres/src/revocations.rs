@@ -84,11 +84,11 @@ impl Revocations {
         for _ in 0..ATTEMPTS_MAX {
             let read = read_for_write(&mut session, &store.texts, &request.token).await?;
             let Witnessed { value: stored, now, canary } = read;
-            let (value, next) = decide(&request, stored.as_ref(), now);
+            let (value, next) = decide(&request, stored.as_deref(), now);
             let done = match next {
                 None => true,
                 Some(next) => {
-                    write(&mut session, &store.texts, stored.as_ref(), &next, now).await?
+                    write(&mut session, &store.texts, stored.as_deref(), &next, now).await?
                 }
             };
             if done {
@@ -117,7 +117,11 @@ impl RevocationBackend for Revocations {
         self.canary
     }
 
-    async fn get(&self, token: &TokenId, _: &CallContext) -> Result<Witnessed<Option<Revocation>>> {
+    async fn get(
+        &self,
+        token: &TokenId,
+        _: &CallContext,
+    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
         let store = self.lease.store()?;
         let text = token.as_str();
         let rows = store.readers.query(&store.texts.revocation_get, &[(&text, Type::TEXT)]).await?;
@@ -184,7 +188,7 @@ async fn read_for_write(
     session: &mut Session,
     texts: &Texts,
     token: &TokenId,
-) -> Result<Witnessed<Option<Revocation>>> {
+) -> Result<Witnessed<Option<Box<Revocation>>>> {
     let token = token.as_str();
     one(&session.query(&texts.revocation_get, &[(&token, Type::TEXT)]).await?)
 }
@@ -240,10 +244,10 @@ impl<'record> Values<'record> {
     }
 }
 
-fn one(rows: &[Row]) -> Result<Witnessed<Option<Revocation>>> {
+fn one(rows: &[Row]) -> Result<Witnessed<Option<Box<Revocation>>>> {
     let row = rows.first().ok_or_else(damaged)?;
     let (now, canary) = witness(row)?;
-    Ok(Witnessed { value: record(row)?, now, canary })
+    Ok(Witnessed { value: record(row)?.map(Box::new), now, canary })
 }
 
 fn witness(row: &Row) -> Result<(Timestamp, Option<Canary>)> {

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::address::Node;
 use crate::error::{closed, from_redis, is_lost, silent, timeout as out_of_time};
 use crate::facts::{Declared, Facts};
-use crate::route::{Connection, Request, Route, parse_facts};
+use crate::route::{Connection, Named, Request, Route, parse_facts};
 use crate::settings::Settings;
 
 /// How long no attempt is made after the first that failed, and after many.
@@ -41,6 +41,8 @@ pub(crate) struct Link {
 
 struct State {
     current: Option<Connection>,
+    /// Which server the sentinels named when it was opened.
+    named: Option<Named>,
     /// Counts connections: whoever finds one lost must not throw away the next.
     generation: u64,
     failures: u32,
@@ -60,7 +62,14 @@ struct Failure {
 impl Link {
     /// A link that connects when it is first used.
     pub(crate) fn new(route: Route, settings: &Settings) -> Arc<Self> {
-        let state = State { current: None, generation: 0, failures: 0, pause: None, closed: false };
+        let state = State {
+            current: None,
+            named: None,
+            generation: 0,
+            failures: 0,
+            pause: None,
+            closed: false,
+        };
         let link = Arc::new(Self {
             route,
             declared: Declared::of(settings),
@@ -153,22 +162,22 @@ impl Link {
         self.check_pause()?;
         let connected = timeout(self.connect_timeout, self.open()).await;
         match connected.unwrap_or_else(|_| Err(silent())) {
-            Ok(connection) => self.keep(connection),
+            Ok((connection, named)) => self.keep(connection, named),
             Err(error) => Err(self.pause(error)),
         }
     }
 
     /// A connection to a server that may be believed.
-    async fn open(&self) -> Result<Connection> {
+    async fn open(&self) -> Result<(Connection, Option<Named>)> {
         let failed = |error: RedisError| from_redis(&error);
-        let mut connection = self.route.connect().await.map_err(failed)?;
+        let (mut connection, named) = self.route.connect().await.map_err(failed)?;
         for (_, facts) in connection.facts().await.map_err(failed)? {
             facts.check(self.declared)?;
         }
-        Ok(connection)
+        Ok((connection, named))
     }
 
-    fn keep(&self, connection: Connection) -> Result<(u64, Connection)> {
+    fn keep(&self, connection: Connection, named: Option<Named>) -> Result<(u64, Connection)> {
         let mut state = self.write();
         if state.closed {
             return Err(closed());
@@ -177,6 +186,7 @@ impl Link {
         state.failures = 0;
         state.pause = None;
         state.current = Some(connection.clone());
+        state.named = named;
         Ok((state.generation, connection))
     }
 
@@ -230,9 +240,15 @@ impl Link {
             // A cluster's client finds by itself what is left of the cluster.
             _ => connection.is_cluster(),
         };
-        if !believed {
+        if !believed || self.is_replaced().await {
             self.discard(generation);
         }
+    }
+
+    /// Whether the sentinels have chosen another primary.
+    async fn is_replaced(&self) -> bool {
+        let Some(named) = self.read().named.clone() else { return false };
+        timeout(self.timeout, self.route.names_another(&named)).await.unwrap_or(false)
     }
 }
 

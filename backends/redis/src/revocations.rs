@@ -82,7 +82,7 @@ impl Store {
         &self,
         token: &TokenId,
         context: &CallContext,
-    ) -> Result<Witnessed<Option<Revocation>>> {
+    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
         let keys = self.keys.token(token);
         let (record, canary, now) = if self.cluster {
             let read = self.scripts.read(vec![&keys.canary, &keys.record]);
@@ -92,7 +92,7 @@ impl Store {
         } else {
             self.read(&keys, context).await?
         };
-        let value = decode(token, record.as_deref())?;
+        let value = decode(token, record.as_deref())?.map(Box::new);
         Ok(Witnessed { value, now, canary: parse_canary(canary.as_deref()) })
     }
 
@@ -251,7 +251,7 @@ impl RevocationBackend for Revocations {
         &self,
         token: &TokenId,
         context: &CallContext,
-    ) -> Result<Witnessed<Option<Revocation>>> {
+    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
         self.lease.store()?.get(token, context).await
     }
 

@@ -39,6 +39,16 @@ pub(crate) struct Sentinels {
     certificates: Option<TlsCertificates>,
 }
 
+/// The address of a primary as sentinels name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named(String);
+
+impl Named {
+    fn of(client: &Client) -> Self {
+        Self(client.get_connection_info().addr().to_string())
+    }
+}
+
 /// An open connection; clones share it.
 #[derive(Clone)]
 pub(crate) enum Connection {
@@ -68,16 +78,25 @@ impl Route {
         built.map_err(|error| from_redis(&error).in_operation("open"))
     }
 
-    /// Opens a connection. The caller bounds the time.
-    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+    /// Opens a connection, and says which server the sentinels named for it. The caller bounds the time.
+    pub(crate) async fn connect(&self) -> RedisResult<(Connection, Option<Named>)> {
         match self {
-            Self::Single(client) => plain(client).await,
-            // Its connections to the sentinels end with it.
+            Self::Single(client) => Ok((plain(client).await?, None)),
             Self::Sentinel(sentinels) => {
-                plain(&sentinels.client()?.async_get_client().await?).await
+                let client = sentinels.primary().await?;
+                Ok((plain(&client).await?, Some(Named::of(&client))))
             }
-            Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+            Self::Cluster(client) => {
+                Ok((Connection::Cluster(client.get_async_connection().await?), None))
+            }
         }
+    }
+
+    /// Whether the sentinels name another server by now. One that was replaced does not know it before they tell it, which
+    /// takes them ten seconds, and answers meanwhile from what it has. Where no sentinel answers, nobody does.
+    pub(crate) async fn names_another(&self, than: &Named) -> bool {
+        let Self::Sentinel(sentinels) = self else { return false };
+        sentinels.primary().await.is_ok_and(|client| Named::of(&client) != *than)
     }
 }
 
@@ -140,6 +159,11 @@ fn login(target: &Target) -> RedisConnectionInfo {
 }
 
 impl Sentinels {
+    /// The server that they name. The connections to them end with the call.
+    async fn primary(&self) -> RedisResult<Client> {
+        self.client()?.async_get_client().await
+    }
+
     fn client(&self) -> RedisResult<SentinelClient> {
         let Self { target, settings, certificates } = self;
         let sentinels = target.nodes.iter().map(|node| node.address(target.tls));

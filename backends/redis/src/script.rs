@@ -111,8 +111,7 @@ return {string.format('%.0f', now), redis.call('GET', KEYS[1]), records}
 /// expected revision, the new record.
 const LEDGER_WRITE: &str = r"
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-local revision = stored and string.match(stored, '^(%d+)
-') or '0'
+local revision = stored and string.match(stored, '^(%d+)\n') or '0'
 if revision ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
@@ -121,23 +120,8 @@ return 1
 /// Removes a ledger record of the expected revision. `KEYS`: ledger. `ARGV`: name, revision.
 const LEDGER_REMOVE: &str = r"
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-if not stored or string.match(stored, '^(%d+)
-') ~= ARGV[2] then return 0 end
+if not stored or string.match(stored, '^(%d+)\n') ~= ARGV[2] then return 0 end
 return redis.call('HDEL', KEYS[1], ARGV[1])
-";
-
-/// Lists ledger records in order. `KEYS`: ledger. `ARGV`: prefix, the name behind which to begin, how many.
-const LEDGER_LIST: &str = r"
-local names = {}
-for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if string.sub(name, 1, #ARGV[1]) == ARGV[1] and name > ARGV[2] then names[#names + 1] = name end
-end
-table.sort(names)
-local records = {}
-for at = 1, math.min(#names, tonumber(ARGV[3])) do
-  records[at] = {names[at], redis.call('HGET', KEYS[1], names[at])}
-end
-return records
 ";
 
 /// A script and its digest, by which the server knows it.
@@ -160,7 +144,6 @@ pub(crate) struct Scripts {
     read: Source,
     ledger_write: Source,
     ledger_remove: Source,
-    ledger_list: Source,
 }
 
 /// One call of a script.
@@ -187,7 +170,6 @@ impl Scripts {
             read: Source::new(READ),
             ledger_write: Source::new(LEDGER_WRITE),
             ledger_remove: Source::new(LEDGER_REMOVE),
-            ledger_list: Source::new(LEDGER_LIST),
         }
     }
 
@@ -251,19 +233,6 @@ impl Scripts {
     ) -> Invocation<'a> {
         let arguments = vec![key.as_str().into(), expected.to_string().into()];
         Invocation { source: &self.ledger_remove, keys: vec![ledger], arguments }
-    }
-
-    /// A page of ledger records.
-    pub(crate) fn ledger_list<'a>(
-        &'a self,
-        ledger: &'a str,
-        prefix: &LedgerKey,
-        after: Option<&LedgerKey>,
-        limit: usize,
-    ) -> Invocation<'a> {
-        let after = after.map_or("", LedgerKey::as_str);
-        let arguments = vec![prefix.as_str().into(), after.into(), limit.to_string().into()];
-        Invocation { source: &self.ledger_list, keys: vec![ledger], arguments }
     }
 }
 

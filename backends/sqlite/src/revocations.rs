@@ -79,9 +79,9 @@ impl<T: Send + 'static> Change for Decision<T> {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error)),
         };
-        let (value, next) = (self.decide)(&self.request, stored.as_ref(), now);
+        let (value, next) = (self.decide)(&self.request, stored.as_deref(), now);
         if let Some(next) = next {
-            store(connection, stored.as_ref(), &next, now)?;
+            store(connection, stored.as_deref(), &next, now)?;
         }
         Ok(Ok((value, now)))
     }
@@ -101,7 +101,11 @@ impl RevocationBackend for Revocations {
         self.canary
     }
 
-    async fn get(&self, token: &TokenId, _: &CallContext) -> Result<Witnessed<Option<Revocation>>> {
+    async fn get(
+        &self,
+        token: &TokenId,
+        _: &CallContext,
+    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
         let store = self.lease.store()?;
         if let Some(reader) = store.readers.try_lock() {
             let found = get(reader.connection()?, token)?;
@@ -122,7 +126,7 @@ impl RevocationBackend for Revocations {
         let (store, tokens) = (self.lease.store()?, tokens.to_vec());
         let find_all = move |connection: &Connection| {
             let _snapshot = Snapshot::begin(connection)?;
-            tokens.iter().map(|token| get(connection, token)).collect()
+            tokens.iter().map(|token| Ok(get(connection, token)?.map(|record| *record))).collect()
         };
         let found = store.readers.read(find_all).await?;
         Ok(self.witnessed(found, self.clock.now()))
@@ -203,22 +207,22 @@ fn store(
 }
 
 /// The hot path: no allocation if there is nothing.
-fn get(connection: &Connection, token: &TokenId) -> Result<Option<Revocation>> {
+fn get(connection: &Connection, token: &TokenId) -> Result<Option<Box<Revocation>>> {
     find(connection, token).map_err(|error| from_sqlite(&error))?
 }
 
-fn find(connection: &Connection, token: &TokenId) -> Outcome<Option<Revocation>> {
+fn find(connection: &Connection, token: &TokenId) -> Outcome<Option<Box<Revocation>>> {
     let mut statement = connection.prepare_cached(GET)?;
     let mut rows = statement.query([token.as_str()])?;
     Ok(rows.next()?.map(|row| record(row, token)).transpose())
 }
 
-fn record(row: &Row<'_>, token: &TokenId) -> Result<Revocation> {
+fn record(row: &Row<'_>, token: &TokenId) -> Result<Box<Revocation>> {
     let failed = |error: rusqlite::Error| from_sqlite(&error);
     let time = |column| row.get(column).map(Timestamp::from_milliseconds).map_err(failed);
     let text = |column| row.get::<_, Option<String>>(column).map_err(failed);
     let successor = text(7)?.map(|text| TokenId::parse(&text).map_err(|_| damaged()));
-    Ok(Revocation {
+    Ok(Box::new(Revocation {
         token: token.clone(),
         revoked_at: time(0)?,
         immediate: row.get(1).map_err(failed)?,
@@ -228,5 +232,5 @@ fn record(row: &Row<'_>, token: &TokenId) -> Result<Revocation> {
         subject: text(5)?,
         family: text(6)?,
         successor: successor.transpose()?,
-    })
+    }))
 }

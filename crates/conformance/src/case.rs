@@ -82,11 +82,13 @@ pub enum Group {
     Obs,
     /// Test vectors.
     Vec,
+    /// The model test.
+    Mod,
 }
 
 impl Group {
     /// Every group, in the catalogue's order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Doc,
         Self::Pre,
         Self::Pat,
@@ -106,6 +108,7 @@ impl Group {
         Self::Bad,
         Self::Obs,
         Self::Vec,
+        Self::Mod,
     ];
 
     /// The store its cases are about.
@@ -139,6 +142,7 @@ impl Group {
             Self::Bad => "BAD",
             Self::Obs => "OBS",
             Self::Vec => "VEC",
+            Self::Mod => "MOD",
         }
     }
 }

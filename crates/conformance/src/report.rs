@@ -1,10 +1,14 @@
 //! What a run came to, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
+use syntrix_storage_core::Capabilities;
+use syntrix_storage_core::backend::StoreKind;
 
 use crate::case::Group;
+use crate::harness::Harness;
 
 /// What became of all cases of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -20,17 +24,21 @@ pub struct Report {
     pub failed: usize,
     /// How many need what the backend does not offer.
     pub not_applicable: usize,
+    /// What the backend declares to offer, for each store it has.
+    pub capabilities: BTreeMap<StoreKind, Capabilities>,
 }
 
 impl Report {
     /// The report of these cases.
-    pub(crate) fn new(backend: &str, cases: Vec<CaseReport>) -> Self {
+    pub(crate) fn new(harness: &dyn Harness, cases: Vec<CaseReport>) -> Self {
+        let offered = |store| Some((store, harness.capabilities(store)?));
         let count = |verdict| cases.iter().filter(|case| case.verdict == verdict).count();
         Self {
-            backend: backend.to_owned(),
+            backend: harness.name().to_owned(),
             passed: count(Verdict::Passed),
             failed: count(Verdict::Failed),
             not_applicable: count(Verdict::NotApplicable),
+            capabilities: StoreKind::ALL.into_iter().filter_map(offered).collect(),
             cases,
         }
     }

@@ -108,7 +108,7 @@ pub async fn run(
         done.push((number, report));
     }
     done.sort_by_key(|(number, _)| *number);
-    Report::new(harness.name(), done.into_iter().map(|(_, report)| report).collect())
+    Report::new(&*harness, done.into_iter().map(|(_, report)| report).collect())
 }
 
 /// Runs one case, with fast paths and without if that makes a difference.

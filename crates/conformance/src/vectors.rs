@@ -55,7 +55,7 @@ pub async fn run_selected(
         progress(&case);
         cases.push(case);
     }
-    Report::new(harness.name(), cases)
+    Report::new(&*harness, cases)
 }
 
 fn name_of(vector: &CaseResult<Vector>) -> &str {

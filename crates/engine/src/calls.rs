@@ -48,6 +48,8 @@ impl Calls {
         timeout: Option<Duration>,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        // In place from here on: each future around it would hold it twice, as its argument and where it is polled.
+        let work = pin!(work);
         let call = self.meter.begin(operation);
         let result = self.admit(operation, timeout, work).instrument(call.span()).await;
         call.end(&result);

@@ -20,7 +20,7 @@ use crate::replicator::records::{
     self, CHECKPOINT, CheckpointBody, FILL, FillBody, LEASE, LeaseBody,
 };
 use crate::replicator::status::{FillStatus, HolderStatus, LagStatus, MirrorStatus, StatusReport};
-use crate::replicator::{Replicator, checkpoint, not_caught_up};
+use crate::replicator::{Replicator, checkpoint, lease, not_caught_up};
 use crate::shadow::{OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 
 /// Longest wait of a purge for the shadow to catch up.
@@ -138,24 +138,37 @@ impl DocumentReplication {
         if purge::pin(&*self.primary_ledger).await?.is_none() {
             return self.primary.purge(before, limit).await;
         }
-        let Some(shadow) = self.link.get().filter(|_| self.leads()) else {
-            tracing::debug!(
-                "tombstones are kept: this process does not replicate, or the shadow is not well"
-            );
+        let caught_up = tokio::time::timeout(PURGE_WAIT, self.catch_up_to_purge());
+        let Some(shadow) = self.link.get().filter(|_| !self.stands_by()) else {
+            tracing::debug!("tombstones are kept: this process does not replicate");
             return Ok(PurgeReport::default());
         };
-        let caught_up = async {
-            while !self.link.is_filled() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            self.replicator.reach_end().await;
-        };
-        if tokio::time::timeout(PURGE_WAIT, caught_up).await.is_err() {
-            tracing::info!("tombstones are kept: the shadow is not filled, or not caught up");
+        if !matches!(caught_up.await, Ok(true)) {
+            tracing::info!(
+                "tombstones are kept: the shadow is not well, not filled, or not caught up"
+            );
             return Ok(PurgeReport::default());
         }
         purge_shadow(&*shadow.store, before).await?;
         self.primary.purge(before, limit).await
+    }
+
+    /// Whether the shadow has everything, now that it was waited for. A route that was just opened needs a moment to begin.
+    async fn catch_up_to_purge(&self) -> bool {
+        while !(self.leads() && self.link.is_filled()) {
+            let is_well = matches!(self.link.state(), ShadowState::Connecting | ShadowState::Up);
+            if !is_well || self.stands_by() {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.replicator.reach_end().await;
+        true
+    }
+
+    /// Whether another process replicates.
+    fn stands_by(&self) -> bool {
+        self.link.is_mirrored() && !self.leads()
     }
 
     fn leads(&self) -> bool {
@@ -173,12 +186,10 @@ impl DocumentReplication {
         });
     }
 
-    /// Declares on the shadow what the primary declares, if this process replicates.
+    /// Declares on the shadow what the primary declares.
     pub(crate) async fn copy_indexes(&self) {
-        let Some(shadow) = self.link.get().filter(|_| self.link.is_mirrored()) else { return };
-        let copied = crate::replicator::session::copy_indexes(&*self.primary, &*shadow.store).await;
-        if let Err(error) = copied {
-            tracing::warn!(%error, "the primary's indexes are not all on the shadow");
+        if let Some(shadow) = self.link.get().filter(|_| self.link.is_mirrored()) {
+            self.replicator.copy_indexes(&*shadow.store).await;
         }
     }
 
@@ -374,6 +385,7 @@ impl RouteControl for DocumentReplication {
         self.replicator.wait_until_stopped(self.options.close_timeout).await;
         if let Ok(shadow) = shadow {
             self.void_checkpoint(&*shadow.ledger).await?;
+            lease::revoke(&*shadow.ledger).await?;
         }
         purge::lift_pin(&*self.primary_ledger).await
     }

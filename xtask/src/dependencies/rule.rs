@@ -41,12 +41,11 @@ enum Floor {
 fn floor(folder: &str) -> Option<Floor> {
     match folder {
         "crates/core" => Some(Floor::Core),
-        "crates/conformance" | "crates/engine" | "crates/registry" | "crates/routing" => {
-            Some(Floor::Room)
-        }
+        "crates/conformance" | "crates/engine" | "crates/fault-proxy" | "crates/registry"
+        | "crates/routing" => Some(Floor::Room),
         "crates/storage" => Some(Floor::Facade),
         "crates/cli" => Some(Floor::Program),
-        "benches" | "examples/production" | "fuzz" | "xtask" => Some(Floor::Tool),
+        "benches" | "examples/production" | "fuzz" | "soak" | "xtask" => Some(Floor::Tool),
         folder if is_backend(folder) => Some(Floor::Room),
         _ => None,
     }

@@ -16,20 +16,29 @@ pub(super) struct Backend {
     package: &'static str,
     /// Whether it keeps documents, which all vectors are about.
     documents: bool,
+    /// How many scripts of the model test run on it: what a minute is enough for, on a busy machine too.
+    pub(super) scripts: u64,
 }
 
 impl Backend {
-    const fn embedded(name: &'static str, package: &'static str) -> Self {
-        Self { name, server: None, package, documents: true }
+    const fn embedded(name: &'static str, package: &'static str, scripts: u64) -> Self {
+        Self { name, server: None, package, documents: true, scripts }
     }
 
-    const fn on(server: Kind, name: &'static str, package: &'static str, documents: bool) -> Self {
-        Self { name, server: Some(server), package, documents }
+    const fn on(server: Kind, name: &'static str, package: &'static str, scripts: u64) -> Self {
+        Self { name, server: Some(server), package, documents: true, scripts }
+    }
+
+    const fn without_documents(self) -> Self {
+        Self { documents: false, ..self }
     }
 
     /// What is run on it.
     pub(super) fn parts(&self) -> &'static [Part] {
-        if self.documents { &[Part::Suite, Part::Vectors] } else { &[Part::Suite] }
+        match self.documents {
+            true => &[Part::Suite, Part::Vectors, Part::Model],
+            false => &[Part::Suite, Part::Model],
+        }
     }
 }
 
@@ -38,12 +47,17 @@ const ON_ALL_SERVERS: &str = "syntrix-storage-example-production";
 
 /// All of them. A new one with a server is a line here, once its kind of server is known.
 const BACKENDS: &[Backend] = &[
-    Backend::embedded("memory", "syntrix-storage-memory"),
-    Backend::embedded("sqlite", "syntrix-storage-sqlite"),
-    Backend::on(Kind::Pg, "pg", "syntrix-storage-postgres", true),
-    Backend::on(Kind::Mongo, "mongo", "syntrix-storage-mongodb", true),
-    Backend::on(Kind::Redis, "redis", "syntrix-storage-redis", false),
+    Backend::embedded("memory", "syntrix-storage-memory", 100),
+    Backend::embedded("sqlite", "syntrix-storage-sqlite", 30),
+    Backend::on(Kind::Pg, "pg", "syntrix-storage-postgres", 100),
+    Backend::on(Kind::Mongo, "mongo", "syntrix-storage-mongodb", 20),
+    Backend::on(Kind::Redis, "redis", "syntrix-storage-redis", 100).without_documents(),
 ];
+
+/// Where it stands among them; one that is not there comes last.
+pub(super) fn place(name: &str) -> usize {
+    BACKENDS.iter().position(|backend| backend.name == name).unwrap_or(BACKENDS.len())
+}
 
 /// For the command line.
 pub(super) fn names() -> PossibleValuesParser {
@@ -94,13 +108,19 @@ impl Selection {
         packages.into_iter().flat_map(|package| ["--exclude", package]).collect()
     }
 
+    /// The names of tests that need a server that does not run, in crates whose other tests need none.
+    pub(super) fn skipped_tests(&self) -> Vec<String> {
+        let without_server = self.left_out().filter(|backend| backend.server.is_some());
+        without_server.map(|backend| format!("on_a_server_{}", backend.name)).collect()
+    }
+
     /// A narrowed run must not be mistaken for the gate, so it says so first and last.
     pub(super) fn announce(&self) {
         let names: Vec<_> = self.left_out().map(|backend| backend.name).collect();
         if !names.is_empty() {
-            let without = self.exclusions().join(" ");
+            let without = [self.exclusions().join(" "), self.skipped_tests().join(" ")].join(" ");
             println!("\n!!! NARROWED ON PURPOSE (--backends): not run: {} !!!", names.join(", "));
-            if !without.is_empty() {
+            if !without.trim().is_empty() {
                 println!("!!! nor the tests that need their servers: {without} !!!");
             }
         }
@@ -125,7 +145,7 @@ mod tests {
     fn nothing_chosen_is_everything() {
         let all = selection(&[]);
         assert_eq!(all.backends().count(), BACKENDS.len());
-        assert!(all.exclusions().is_empty());
+        assert!(all.exclusions().is_empty() && all.skipped_tests().is_empty());
         assert!(all.servers().contains(&Kind::Redis));
     }
 
@@ -144,11 +164,12 @@ mod tests {
             (vec![Kind::Redis], "redis".into())
         );
         assert!(!redis.exclusions().contains(&"syntrix-storage-sqlite"));
+        assert_eq!(redis.skipped_tests(), ["on_a_server_pg", "on_a_server_mongo"]);
     }
 
     #[test]
     fn vectors_run_where_there_are_documents() {
-        assert_eq!(named("sqlite").unwrap().parts().len(), 2);
-        assert_eq!(named("redis").unwrap().parts().len(), 1);
+        assert_eq!(named("sqlite").unwrap().parts().len(), 3);
+        assert_eq!(named("redis").unwrap().parts().len(), 2);
     }
 }

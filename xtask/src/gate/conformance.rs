@@ -1,4 +1,4 @@
-//! Runs the public suite and the vectors through the program, as a user would.
+//! Runs the public suite, the vectors and the model test through the program, as a user would.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,8 @@ pub(super) enum Part {
     Suite,
     /// The expected answers in [`VECTORS`].
     Vectors,
+    /// Random operations, whose answers are to be those of memory.
+    Model,
 }
 
 impl Part {
@@ -32,6 +34,7 @@ impl Part {
         match self {
             Self::Suite => "conformance",
             Self::Vectors => "vectors",
+            Self::Model => "model test",
         }
     }
 }
@@ -72,8 +75,10 @@ impl Runner<'_> {
         let folder = tempfile::tempdir().context(|| "making a temporary folder".into())?;
         let file = folder.path().join("report.json");
         let mut command = self.command(folder.path(), backend, configuration)?;
-        if matches!(part, Part::Vectors) {
-            command.arg("--vectors").arg(self.workspace.root.join(VECTORS));
+        match part {
+            Part::Suite => {}
+            Part::Vectors => drop(command.arg("--vectors").arg(self.workspace.root.join(VECTORS))),
+            Part::Model => drop(command.arg("--model").arg(backend.scripts.to_string())),
         }
         let ended = run_within(command.arg("--report").arg(&file), LIMIT);
 

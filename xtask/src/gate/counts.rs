@@ -1,4 +1,4 @@
-//! How many cases of each group ran, held against the numbers under version control.
+//! How many cases of each group ran and what backends declare, held against what is under version control.
 //!
 //! A case that silently stops running looks like success. So the numbers are written
 //! down, fewer of them fail the run, and lowering one is a change somebody reviews.
@@ -13,8 +13,8 @@ use crate::failure::{Context, Failure, Result};
 /// Below the repository's root.
 const FILE: &str = "tests/conformance-counts.json";
 
-/// Backend, group, number of executed cases.
-type Counts = BTreeMap<String, BTreeMap<String, usize>>;
+/// Backend, group, number of cases.
+pub(super) type Counts = BTreeMap<String, BTreeMap<String, usize>>;
 
 /// Compares what `reports` executed with the recorded numbers, or records them.
 ///
@@ -40,12 +40,26 @@ pub(super) fn check(root: &Path, reports: &[Report], record: bool) -> Result<()>
     Err(Failure::new(format!("cases that once ran did not ({FILE}): {}", missing.join("; "))))
 }
 
+/// The recorded numbers.
+///
+/// # Errors
+///
+/// When the file cannot be read or understood.
+pub(super) fn recorded(root: &Path) -> Result<Counts> {
+    read(&root.join(FILE))
+}
+
 /// Cases that ran to a verdict; a case that does not apply did not run.
 fn executed(reports: &[Report]) -> Counts {
+    count(reports, |verdict| verdict != Verdict::NotApplicable)
+}
+
+/// By backend and group, the cases that ended as wanted.
+pub(super) fn count(reports: &[Report], wanted: fn(Verdict) -> bool) -> Counts {
     let mut counts = Counts::new();
     for report in reports {
         let groups = counts.entry(report.backend.clone()).or_default();
-        for case in report.cases.iter().filter(|case| case.verdict != Verdict::NotApplicable) {
+        for case in report.cases.iter().filter(|case| wanted(case.verdict)) {
             *groups.entry(case.group.clone()).or_default() += 1;
         }
     }

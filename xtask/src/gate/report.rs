@@ -1,5 +1,7 @@
 //! What `syntrix-storage conformance --report FILE` writes.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::failure::{Failure, Result};
@@ -18,7 +20,13 @@ pub(super) struct Report {
     pub(super) failed: usize,
     /// How many the backend cannot answer, each with a reason.
     pub(super) not_applicable: usize,
+    /// What it declares to offer, by store and capability.
+    #[serde(default)]
+    pub(super) capabilities: Capabilities,
 }
+
+/// By store, which of the capabilities it has.
+pub(super) type Capabilities = BTreeMap<String, BTreeMap<String, bool>>;
 
 /// One case.
 #[derive(Debug, Deserialize)]
@@ -120,7 +128,8 @@ pub(super) mod tests {
         let count = |verdict| cases.iter().filter(|case: &&Case| case.verdict == verdict).count();
         let (passed, failed) = (count(Verdict::Passed), count(Verdict::Failed));
         let not_applicable = count(Verdict::NotApplicable);
-        Report { backend: backend.into(), passed, failed, not_applicable, cases }
+        let capabilities = Capabilities::default();
+        Report { backend: backend.into(), passed, failed, not_applicable, capabilities, cases }
     }
 
     fn case(group: &str, verdict: Verdict) -> Case {

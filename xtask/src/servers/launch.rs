@@ -150,7 +150,12 @@ enum Unready {
     Late(Failure),
 }
 
-fn free_port() -> Result<u16> {
+/// A port of loopback on which nobody listens at the moment.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context(|| "looking for a free port".into())?;
     Ok(listener.local_addr().context(|| "looking for a free port".into())?.port())
 }
@@ -213,7 +218,11 @@ fn wait_until_gone(server: &Server, mut child: Option<&mut Child>) -> Result<()>
 }
 
 /// The shell's `kill`: every system has it, and the library's can only kill hard.
-fn signal(pid: u32, name: &str) -> Result<()> {
+///
+/// # Errors
+///
+/// When there is no shell. A process that is gone is none.
+pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
     let kill = format!("kill -{name} {pid}");
     let done = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
     // It may have ended meanwhile: whoever waits for that sees it.

@@ -9,7 +9,8 @@ use super::launch::Launched;
 use super::wire::{Client, Document, Reply};
 use crate::failure::{Context, Failure, Result};
 
-const SET: &str = "rs0";
+/// The name of the set.
+pub(crate) const SET: &str = "rs0";
 
 /// Longest the only member may take to elect itself.
 const ELECTION_LIMIT: Duration = Duration::from_secs(60);
@@ -25,18 +26,8 @@ const ALREADY_INITIALIZED: i32 = 23;
 pub(super) fn start(program: &Path, folder: &Path) -> Result<(Launched, String)> {
     let data = folder.join("data");
     fs::create_dir_all(&data).context(|| format!("making {}", data.display()))?;
-    let command = |port: u16| {
-        let mut command = Command::new(program);
-        command.arg("--dbpath").arg(&data).args(["--port", &port.to_string()]);
-        command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", SET]);
-        command.args(["--wiredTigerCacheSizeGB", "0.25"]);
-        // A primary that is asked to end waits 15 s for its clients otherwise.
-        command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
-        // Failpoints, with which tests make a server fail on demand.
-        command.args(["--setParameter", "enableTestCommands=1"]);
-        command
-    };
-    let mut launched = Launched::start(folder, command, |port| hello(port).is_ok())?;
+    let mut launched =
+        Launched::start(folder, |port| command(program, port, folder), |port| hello(port).is_ok())?;
     if let Err(failure) = become_primary(launched.port) {
         let _ = launched.child.kill();
         let _ = launched.child.wait();
@@ -46,7 +37,25 @@ pub(super) fn start(program: &Path, folder: &Path) -> Result<(Launched, String)>
     Ok((launched, url))
 }
 
-fn hello(port: u16) -> Result<Reply> {
+/// What starts a member with its data below `folder`.
+pub(crate) fn command(program: &Path, port: u16, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--dbpath").arg(folder.join("data")).args(["--port", &port.to_string()]);
+    command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", SET]);
+    command.args(["--wiredTigerCacheSizeGB", "0.25"]);
+    // A primary that is asked to end waits 15 s for its clients otherwise.
+    command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
+    // Failpoints, with which tests make a server fail on demand.
+    command.args(["--setParameter", "enableTestCommands=1"]);
+    command
+}
+
+/// What a member says about itself.
+///
+/// # Errors
+///
+/// When nobody is there.
+pub(crate) fn hello(port: u16) -> Result<Reply> {
     Client::connect(port)?.run(&Document::new().int("hello", 1).text("$db", "admin"))
 }
 

@@ -1,8 +1,10 @@
 //! Asking a server over its own protocol whether it serves, without any driver.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
+
+use crate::failure::{Context, Result};
 
 /// Longest one question may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -16,7 +18,7 @@ pub(super) fn connect(port: u16) -> std::io::Result<TcpStream> {
 }
 
 /// Whether PostgreSQL asks who we are: while it starts up or recovers it refuses instead.
-pub(super) fn postgres_serves(port: u16) -> bool {
+pub(crate) fn postgres_serves(port: u16) -> bool {
     ask(port, &postgres_startup("postgres"), 1).is_ok_and(|answer| answer == b"R")
 }
 
@@ -32,10 +34,29 @@ fn postgres_startup(user: &str) -> Vec<u8> {
 }
 
 /// Whether Redis takes the password and has loaded its data.
-pub(super) fn redis_serves(port: u16, password: &str) -> bool {
+pub(crate) fn redis_serves(port: u16, password: &str) -> bool {
     let expected = b"+OK\r\n+PONG\r\n";
     let question = format!("AUTH {password}\r\nPING\r\n");
     ask(port, question.as_bytes(), expected.len()).is_ok_and(|answer| answer == expected)
+}
+
+/// What Redis, or a sentinel, answers to these commands, word for word.
+///
+/// # Errors
+///
+/// When nobody is there.
+pub(crate) fn redis_answers(port: u16, commands: &[&str]) -> Result<String> {
+    let ask = || {
+        let mut stream = connect(port)?;
+        for command in commands {
+            stream.write_all(format!("{command}\r\n").as_bytes())?;
+        }
+        // It answers, and then ends because we did: a sentinel knows no QUIT.
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    };
+    ask().context(|| "talking to redis-server".into())
 }
 
 fn ask(port: u16, question: &[u8], answer_bytes: usize) -> std::io::Result<Vec<u8>> {

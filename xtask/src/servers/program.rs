@@ -49,7 +49,7 @@ impl Kind {
 /// # Errors
 ///
 /// When there is none; the text says what to install.
-pub(super) fn find(kind: Kind) -> Result<PathBuf> {
+pub(crate) fn find(kind: Kind) -> Result<PathBuf> {
     let program = kind.program();
     let cache = cache()?;
     if let Some(found) = first_new_enough(&program, &candidates(&program, &search_path(), &cache)) {

@@ -28,7 +28,7 @@ pub(super) fn start(program: &Path, folder: &Path, password: &str) -> Result<(La
 }
 
 /// The password is in the file because everybody can read a command line.
-fn settings(folder: &Path, password: &str) -> String {
+pub(crate) fn settings(folder: &Path, password: &str) -> String {
     format!(
         "bind 127.0.0.1\n\
          dir \"{}\"\n\
@@ -50,7 +50,7 @@ fn settings(folder: &Path, password: &str) -> String {
 /// # Errors
 ///
 /// When it cannot be written.
-pub(super) fn write_private(file: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_private(file: &Path, text: &str) -> Result<()> {
     let doing = || format!("writing {}", file.display());
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

@@ -39,8 +39,8 @@ pub(crate) const PASSWORD_PREFIX: &str = "canary-";
 /// How many hexadecimal digits follow.
 pub(crate) const PASSWORD_DIGITS: usize = 32;
 
-/// Fit for a URL.
-fn password() -> String {
+/// A new one, fit for a URL.
+pub(crate) fn password() -> String {
     let digits = PASSWORD_DIGITS / 2;
     format!("{PASSWORD_PREFIX}{:0digits$x}{:0digits$x}", fastrand::u64(..), fastrand::u64(..))
 }
@@ -99,19 +99,28 @@ impl Running {
     /// From here on a signal that asks us to end ends the servers first.
     fn stop_on_signal(&self) -> Result<()> {
         let servers = Arc::clone(&self.0);
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_io().build().context(|| "waiting for signals".into())?;
-        // Without a name of its own: it lives as long as the process.
-        std::thread::spawn(move || {
-            if runtime.block_on(asked_to_end()).is_ok() {
-                eprintln!("interrupted: stopping the servers");
-                stop_all(&mut servers.lock().unwrap_or_else(PoisonError::into_inner));
-                // 128 and the number of the signal that Ctrl-C sends, as a shell would say.
-                std::process::exit(130);
-            }
-        });
-        Ok(())
+        on_signal(move || stop_all(&mut servers.lock().unwrap_or_else(PoisonError::into_inner)))
     }
+}
+
+/// From here on a signal that asks us to end does `first` and then ends us.
+///
+/// # Errors
+///
+/// When nobody can wait for signals.
+pub(crate) fn on_signal(first: impl FnOnce() + Send + 'static) -> Result<()> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_io().build().context(|| "waiting for signals".into())?;
+    // Without a name of its own: it lives as long as the process.
+    std::thread::spawn(move || {
+        if runtime.block_on(asked_to_end()).is_ok() {
+            eprintln!("interrupted: stopping the servers");
+            first();
+            // 128 and the number of the signal that Ctrl-C sends, as a shell would say.
+            std::process::exit(130);
+        }
+    });
+    Ok(())
 }
 
 async fn asked_to_end() -> std::io::Result<()> {

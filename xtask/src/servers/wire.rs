@@ -16,29 +16,29 @@ const REPLY_BYTES_MAX: usize = 1 << 20;
 
 /// A BSON document that is being written.
 #[derive(Debug, Default)]
-pub(super) struct Document(Vec<u8>);
+pub(crate) struct Document(Vec<u8>);
 
 impl Document {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn int(self, name: &str, value: i32) -> Self {
+    pub(crate) fn int(self, name: &str, value: i32) -> Self {
         self.element(0x10, name, &value.to_le_bytes())
     }
 
-    pub(super) fn text(self, name: &str, value: &str) -> Self {
+    pub(crate) fn text(self, name: &str, value: &str) -> Self {
         let bytes = [&length(value.len() + 1)[..], value.as_bytes(), &[0]].concat();
         self.element(0x02, name, &bytes)
     }
 
-    pub(super) fn document(self, name: &str, value: Document) -> Self {
+    pub(crate) fn document(self, name: &str, value: Document) -> Self {
         let bytes = value.encode();
         self.element(0x03, name, &bytes)
     }
 
     /// An array is a document whose names are the numbers from 0.
-    pub(super) fn array(self, name: &str, values: Vec<Document>) -> Self {
+    pub(crate) fn array(self, name: &str, values: Vec<Document>) -> Self {
         let numbered = values.into_iter().enumerate();
         let all = numbered.fold(Self::new(), |all, (at, one)| all.document(&at.to_string(), one));
         self.element(0x04, name, &all.encode())
@@ -59,7 +59,7 @@ impl Document {
 
 /// What came back: the members of the outermost document, by name.
 #[derive(Debug)]
-pub(super) struct Reply(Vec<(String, Value)>);
+pub(crate) struct Reply(Vec<(String, Value)>);
 
 #[derive(Debug, PartialEq)]
 enum Value {
@@ -73,12 +73,12 @@ enum Value {
 
 impl Reply {
     /// Whether the command was carried out.
-    pub(super) fn is_ok(&self) -> bool {
+    pub(crate) fn is_ok(&self) -> bool {
         matches!(self.get("ok"), Some(Value::Double(1.0) | Value::Int(1)))
     }
 
     /// The error's number.
-    pub(super) fn code(&self) -> Option<i32> {
+    pub(crate) fn code(&self) -> Option<i32> {
         match self.get("code") {
             Some(Value::Int(code)) => Some(*code),
             _ => None,
@@ -86,14 +86,14 @@ impl Reply {
     }
 
     /// The error's text.
-    pub(super) fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         match self.get("errmsg") {
             Some(Value::Text(text)) => text,
             _ => "no reason given",
         }
     }
 
-    pub(super) fn boolean(&self, name: &str) -> Option<bool> {
+    pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
         match self.get(name) {
             Some(Value::Boolean(value)) => Some(*value),
             _ => None,
@@ -194,10 +194,10 @@ fn length(bytes: usize) -> [u8; 4] {
 
 /// A connection to a `mongod` that asks for no password.
 #[derive(Debug)]
-pub(super) struct Client(TcpStream);
+pub(crate) struct Client(TcpStream);
 
 impl Client {
-    pub(super) fn connect(port: u16) -> Result<Self> {
+    pub(crate) fn connect(port: u16) -> Result<Self> {
         probe::connect(port).map(Self).context(|| "connecting to mongod".into())
     }
 
@@ -206,7 +206,7 @@ impl Client {
     /// # Errors
     ///
     /// When there is no reply one can read; a reply that says no is not an error.
-    pub(super) fn run(mut self, command: &Document) -> Result<Reply> {
+    pub(crate) fn run(mut self, command: &Document) -> Result<Reply> {
         let doing = || "talking to mongod".to_owned();
         self.0.write_all(&message(command)).context(doing)?;
         let mut header = [0; HEADER_BYTES];

@@ -191,7 +191,7 @@ async fn joins_from_everywhere_at_once_end_in_the_strictest_record() {
         assert_eq!(inserted, 1);
         let id = TokenId::parse(&token).expect("token");
         let found = stores[1].get(&id, &context(Operation::Read)).await.expect("get");
-        let Revocation { immediate, keep_until, subject, .. } = found.value.expect("record");
+        let Revocation { immediate, keep_until, subject, .. } = *found.value.expect("record");
         assert_eq!((immediate, keep_until.as_milliseconds()), (true, LATE + 31));
         assert_eq!(subject.as_deref(), Some("u1"));
         assert_eq!(found.canary, Some(stores[0].canary()));

@@ -59,7 +59,7 @@ impl Fixture {
     pub async fn find(&self, name: &str) -> Result<Option<Revocation>> {
         let found = self.revocations.get(&token(name), &read()).await?;
         assert_eq!(found.canary, Some(self.revocations.canary()), "the mark");
-        Ok(found.value)
+        Ok(found.value.map(|record| *record))
     }
 
     pub async fn close(self) {

@@ -66,6 +66,40 @@ async fn the_primary_is_found_through_a_sentinel_and_followed_through_a_failover
     store.close().await;
 }
 
+/// A primary that was replaced and does not know it yet is left, although it answers: what is revoked elsewhere it does
+/// not get any more. Its sentinel tells it after ten seconds only.
+#[tokio::test]
+async fn a_primary_that_was_replaced_is_left_before_it_knows_it() {
+    let servers = watched();
+    let addr = servers.sentinel.addr();
+    let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
+    let store = Fixture::open(&settings).await.unwrap();
+    servers.sentinel.command::<String>(&["SENTINEL", "FAILOVER", "main"]);
+    let is_primary = || {
+        let info: String = servers.replica.command(&["INFO", "replication"]);
+        info.contains("role:master")
+    };
+    until("the replica is the primary", is_primary);
+    let named: u16 = servers.replica.port();
+    until("the sentinel names it", || {
+        let named_now: Vec<String> =
+            servers.sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+        named_now[1] == named.to_string()
+    });
+
+    let before: u32 = servers.replica.command(&["DBSIZE"]);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut number = 0;
+    while servers.replica.command::<u32>(&["DBSIZE"]) <= before {
+        assert!(Instant::now() < deadline, "the store still uses the primary that was replaced");
+        number += 1;
+        // It may be told in between that the server is a replica.
+        let _ = store.revoke(&number.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_name_that_no_sentinel_knows_is_told() {
     let servers = watched();

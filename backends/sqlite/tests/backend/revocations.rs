@@ -43,7 +43,8 @@ async fn join(
 }
 
 async fn get(revocations: &Arc<dyn RevocationBackend>, text: &str) -> Option<Revocation> {
-    revocations.get(&token(text), &context(Operation::Read)).await.expect("get").value
+    let found = revocations.get(&token(text), &context(Operation::Read)).await.expect("get");
+    found.value.map(|record| *record)
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `conformance`: the public suite or a file of vectors, on whatever a configuration names.
+//! `conformance`: the public suite, a file of vectors or the model test, on whatever a configuration names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 use syntrix_storage::backend::StoreKind;
 use syntrix_storage::conformance::{
-    CaseReport, Harness, Report, Selection, Verdict, run as run_suite, vectors,
+    CaseReport, Harness, Report, Selection, Verdict, model, run as run_suite, vectors,
 };
 use syntrix_storage::{StorageConfig, StorageHarness};
 use tempfile::TempDir;
@@ -37,6 +37,14 @@ pub(crate) struct ConformanceArgs {
     /// Run this file of test vectors instead of the suite
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
+
+    /// Run this many scripts of random operations, whose answers must be those of memory, instead of the suite
+    #[arg(long, value_name = "SCRIPTS", conflicts_with_all = ["vectors", "filter"])]
+    model: Option<u64>,
+
+    /// Seed of the first of these scripts; the others follow [default: random]
+    #[arg(long, requires = "model")]
+    seed: Option<u64>,
 
     /// Write a report of all cases, as JSON
     #[arg(long, value_name = "FILE.json")]
@@ -133,8 +141,25 @@ async fn test(
 ) -> Result<Report, Failure> {
     let harness = Stoppable::new(StorageHarness::open(config).await?, stop.clone());
     let harness: Arc<dyn Harness> = Arc::new(harness);
-    let tested = run_cases(&harness, args, text).await;
+    let tested = match args.model {
+        Some(scripts) => run_model(&harness, args, scripts).await?,
+        None => run_cases(&harness, args, text).await,
+    };
     remove_leftovers(&*harness).await?;
+    Ok(tested)
+}
+
+async fn run_model(
+    harness: &Arc<dyn Harness>,
+    args: &ConformanceArgs,
+    scripts: u64,
+) -> Result<Report, Failure> {
+    let mut options = model::Options::new(scripts).with_stores(args.store.kinds().iter().copied());
+    options.seed = args.seed.unwrap_or(options.seed);
+    let memory = Arc::new(StorageHarness::open(StorageConfig::memory()).await?);
+    let bar = progress();
+    let tested = model::run_reported(Arc::clone(harness), memory, &options, shown_on(&bar)).await;
+    bar.finish_and_clear();
     Ok(tested)
 }
 
@@ -148,10 +173,7 @@ async fn run_cases(
         selection = selection.with_filter(filter);
     }
     let bar = progress();
-    let show = |case: &CaseReport| {
-        bar.inc(1);
-        bar.set_message(case.id.clone());
-    };
+    let show = shown_on(&bar);
     let tested = match text {
         Some(text) => vectors::run_selected(Arc::clone(harness), text, &selection, show).await,
         None => run_suite(Arc::clone(harness), &selection, show).await,
@@ -166,6 +188,13 @@ fn progress() -> ProgressBar {
     match ProgressStyle::with_template("{spinner} {pos} cases, last {msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+fn shown_on(bar: &ProgressBar) -> impl FnMut(&CaseReport) {
+    |case| {
+        bar.inc(1);
+        bar.set_message(case.id.clone());
     }
 }
 

@@ -55,3 +55,20 @@ fn configured_data_is_left_alone_and_namespaces_are_removed() {
     assert_eq!(files(), names);
     assert_eq!(program.run(&["doc", "export", "--meta", "--config", &config]).stdout, before);
 }
+
+/// Each script is a case, and the seed makes the same ones again.
+#[test]
+fn random_operations_answer_as_in_memory() {
+    let program = Program::new();
+    let report = program.path("report.json").display().to_string();
+    for store in ["all", "users"] {
+        let arguments = ["conformance", "--model", "3", "--seed", "7", "--store", store];
+        let tested = program.run(&[&arguments[..], &["--report", &report]].concat());
+        assert_eq!((tested.code, tested.stdout.as_str()), (0, "3 passed, 0 failed\n"), "{store}");
+        let written = std::fs::read_to_string(&report).expect("a report");
+        let written: Value = serde_json::from_str(&written).expect("JSON");
+        let third = &written["cases"][2];
+        assert_eq!((&third["id"], &third["group"]), (&"MOD-003".into(), &"MOD".into()));
+        assert_eq!(third["name"], "random operations of seed 9 answer as on memory");
+    }
+}

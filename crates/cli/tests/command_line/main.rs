@@ -9,6 +9,7 @@ mod index;
 mod kill;
 mod program;
 mod routing;
+mod same;
 mod streams;
 mod token;
 mod user;

@@ -54,7 +54,7 @@ impl RevocationBackend for FaultyRevocations {
         &self,
         token: &TokenId,
         context: &CallContext,
-    ) -> Result<Witnessed<Option<Revocation>>> {
+    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
         self.run(Method::Get, &[token.as_str()], self.inner.get(token, context)).await
     }
 

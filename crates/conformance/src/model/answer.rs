@@ -5,6 +5,7 @@ use syntrix_storage_core::{
     RevocationStatus, RotationOutcome, Timestamp, TokenId, User,
 };
 
+use super::moments;
 use super::users::HASHES;
 use crate::check::CaseResult;
 use crate::harness::Setup;
@@ -12,15 +13,20 @@ use crate::harness::Setup;
 /// The facts of errors that callers may rely on.
 const FACTS: [&str; 8] = ["path", "version", "field", "limit", "at", "found", "items", "value"];
 
-/// How times are shown: since the start of the script, or only whether there is one where clocks differ.
+/// How times are shown.
 #[derive(Clone, Copy)]
-pub(super) struct Times(pub(super) bool);
+pub(super) enum Times {
+    /// Since the start of the script, by its clock.
+    Promised,
+    /// Clocks differ: as a mark, by which [`Moments`](super::moments::Moments) sees that they are in the same order.
+    Ordered,
+}
 
 impl Times {
     fn show(self, time: Timestamp) -> String {
-        match self.0 {
-            true => format!("{:+}", time.as_milliseconds() - Setup::START_MS),
-            false => "set".to_owned(),
+        match self {
+            Self::Promised => format!("{:+}", time.as_milliseconds() - Setup::START_MS),
+            Self::Ordered => moments::mark(time),
         }
     }
 

@@ -231,7 +231,7 @@ impl Generator {
 
     fn token(&mut self) -> Step {
         let token = self.name(&TOKENS);
-        let (expiries, graces): (&[i64], &[u64]) = match self.scope.moves_time {
+        let (expiries, graces): (&[i64], &[u64]) = match self.scope.moves_revocations {
             true => (&EXPIRIES_S, &GRACES_MS),
             false => (&EXPIRIES_STILL_S, &GRACES_STILL_MS),
         };

@@ -11,42 +11,50 @@
 //! ```
 //!
 //! What a backend does not offer is left out: stores it does not have, watching, reopening what is not durable. Where a store
-//! has a clock of its own, time stands still and no times are compared.
+//! has a clock of its own, scripts do not move its time; which times there are is not compared then, but their order is.
 
 mod answer;
 mod documents;
 mod generate;
+mod moments;
+mod reported;
 mod revocations;
 mod script;
 mod shrink;
 mod side;
 mod users;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use syntrix_storage_core::ManualClock;
+use syntrix_storage_core::backend::StoreKind;
 
+pub use reported::run_reported;
 pub use script::{Condition, Expected, Script, Step};
 
 use crate::cases::random::SEED_VARIABLE;
 use crate::check::{CaseResult, Failure};
 use crate::context::within_limit;
-use crate::harness::{Harness, Setup};
+use crate::harness::Harness;
 use crate::runner::payload_text;
-use side::{Scope, Side};
+use moments::Moments;
+use side::{Clocks, Scope, Side, store_of};
 
 /// Longest a step may take on one side; a drain waits for events.
 const STEP_LIMIT: Duration = Duration::from_secs(60);
 /// Set to a number of cases, this replaces the one a test asks for.
 const CASES_VARIABLE: &str = "SYNTRIX_CONFORMANCE_MODEL_CASES";
 
+/// How much goes by between two steps where clocks differ, so that what one step sets has one time, and the next another.
+const BETWEEN_STEPS: Duration = Duration::from_millis(1);
+
 /// How much is tried.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How many scripts.
     pub cases: u64,
@@ -54,12 +62,14 @@ pub struct Options {
     pub steps_max: usize,
     /// The seed of the first; the others follow.
     pub seed: u64,
+    /// Only these stores; all that both sides have if empty.
+    pub stores: Vec<StoreKind>,
 }
 
 impl Options {
     /// So many cases of up to 60 steps, with a random seed.
     pub fn new(cases: u64) -> Self {
-        Self { cases, steps_max: 60, seed: fastrand::u64(..1 << 32) }
+        Self { cases, steps_max: 60, seed: fastrand::u64(..1 << 32), stores: Vec::new() }
     }
 
     /// As [`Options::new`], unless the variables `SYNTRIX_CONFORMANCE_MODEL_CASES` and `SYNTRIX_CONFORMANCE_SEED` say otherwise.
@@ -73,6 +83,13 @@ impl Options {
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Sets the stores.
+    #[must_use]
+    pub fn with_stores(mut self, stores: impl IntoIterator<Item = StoreKind>) -> Self {
+        self.stores = stores.into_iter().collect();
         self
     }
 }
@@ -129,18 +146,30 @@ pub async fn run(
     reference: Arc<dyn Harness>,
     options: &Options,
 ) -> Result<Summary, Box<Disagreement>> {
-    let scope = Scope::of(&*subject, &*reference);
     let mut summary = Summary::default();
     for number in 0..options.cases {
-        let seed = options.seed.wrapping_add(number);
-        let script = generate::script(&scope, seed, options.steps_max);
-        if let Err(broken) = attempt(&subject, &reference, &script).await {
-            return Err(Box::new(shrink::shrink(&subject, &reference, script, broken, seed).await));
-        }
+        summary.steps += run_one(&subject, &reference, options, number).await?;
         summary.cases += 1;
-        summary.steps += script.steps.len();
     }
     Ok(summary)
+}
+
+/// The script of this number; how many steps it has.
+async fn run_one(
+    subject: &Arc<dyn Harness>,
+    reference: &Arc<dyn Harness>,
+    options: &Options,
+    number: u64,
+) -> Result<usize, Box<Disagreement>> {
+    let scope = Scope::of(&**subject, &**reference).narrowed_to(&options.stores);
+    let seed = options.seed.wrapping_add(number);
+    let script = generate::script(&scope, seed, options.steps_max);
+    match attempt(subject, reference, &script).await {
+        Ok(()) => Ok(script.steps.len()),
+        Err(broken) => {
+            Err(Box::new(shrink::shrink(subject, reference, script, broken, seed).await))
+        }
+    }
 }
 
 /// Runs one script on both, for example one that a disagreement has left behind.
@@ -180,21 +209,21 @@ async fn attempt(
     outcome.and(cleaned)
 }
 
-/// Both backends, and the clock they share.
+/// Both backends, the clocks they share, and the times that they gave.
 struct Sides {
     subject: Side,
     reference: Side,
-    clock: ManualClock,
-    scope: Scope,
+    clocks: Clocks,
+    moments: HashMap<StoreKind, Moments>,
 }
 
 impl Sides {
     fn new(subject: Arc<dyn Harness>, reference: Arc<dyn Harness>, script: &Script) -> Self {
-        let clock = ManualClock::starting_at(Setup::START_MS);
+        let clocks = Clocks::new();
         let scope = Scope::of(&*subject, &*reference);
-        let reference = Side::new(reference, &clock, scope, true);
-        let subject = Side::new(subject, &clock, scope, script.fast_paths);
-        Self { subject, reference, clock, scope }
+        let reference = Side::new(reference, &clocks, scope, true);
+        let subject = Side::new(subject, &clocks, scope, script.fast_paths);
+        Self { subject, reference, clocks, moments: HashMap::new() }
     }
 
     async fn run(&mut self, script: &Script) -> Result<(), Broken> {
@@ -211,32 +240,31 @@ impl Sides {
 
     async fn step(&mut self, step: &Step) -> CaseResult {
         if let Step::Advance { ms } = step {
-            if self.scope.moves_time {
-                self.clock.advance(Duration::from_millis(*ms));
-            }
+            self.clocks.moved.advance(Duration::from_millis(*ms));
             return Ok(());
         }
+        self.clocks.steady.advance(BETWEEN_STEPS);
         let expected = within_limit(STEP_LIMIT, self.reference.run(step)).await??;
         let actual = within_limit(STEP_LIMIT, self.subject.run(step)).await??;
-        agree(&actual, &expected)
+        self.agree(store_of(step), &actual, &expected)
+    }
+
+    fn agree(&mut self, store: StoreKind, actual: &str, expected: &str) -> CaseResult {
+        // Two steps within a millisecond of a real clock have one time.
+        let exact = self.reference.offers(store).injected_clock;
+        self.moments.entry(store).or_insert_with(|| Moments::new(exact)).agree(actual, expected)
     }
 
     /// Everything is delivered in the end, and nothing beyond it.
     async fn agree_on_events(&mut self) -> CaseResult {
         let expected = self.reference.drain_to_the_end().await?;
         let actual = self.subject.drain_to_the_end().await?;
-        agree(&actual, &expected).map_err(|failure| failure.prefixed("events at the end"))
+        let agreed = self.agree(StoreKind::Documents, &actual, &expected);
+        agreed.map_err(|failure| failure.prefixed("events at the end"))
     }
 
     async fn clean_up(&mut self) -> CaseResult {
         let subject = self.subject.clean_up().await;
         subject.and(self.reference.clean_up().await)
     }
-}
-
-fn agree(actual: &str, expected: &str) -> CaseResult {
-    if actual == expected {
-        return Ok(());
-    }
-    Err(Failure::new(format_args!("expected\n  {expected}\nbut got\n  {actual}")))
 }

@@ -28,8 +28,10 @@ pub(super) struct Scope {
     pub(super) revocations: bool,
     pub(super) watch: bool,
     pub(super) before: bool,
-    /// Whether the clock of every store is the script's. That of documents always is.
-    pub(super) moves_time: bool,
+    /// Whether the clock of accounts is the script's. That of documents always is.
+    pub(super) moves_users: bool,
+    /// Whether that of revoked tokens is.
+    pub(super) moves_revocations: bool,
 }
 
 impl Scope {
@@ -41,7 +43,8 @@ impl Scope {
         revocations: true,
         watch: true,
         before: true,
-        moves_time: true,
+        moves_users: true,
+        moves_revocations: true,
     };
 
     pub(super) fn of(subject: &dyn Harness, reference: &dyn Harness) -> Self {
@@ -49,22 +52,74 @@ impl Scope {
         let all = |wanted: fn(&Capabilities) -> bool, store| {
             both(store).is_some_and(|(left, right)| wanted(&left) && wanted(&right))
         };
-        let moves = |store| both(store).is_none() || all(|offered| offered.injected_clock, store);
         Self {
             documents: both(StoreKind::Documents).is_some(),
             users: both(StoreKind::Users).is_some(),
             revocations: both(StoreKind::Revocations).is_some(),
             watch: all(|offered| offered.watch, StoreKind::Documents),
             before: all(|offered| offered.before, StoreKind::Documents),
-            moves_time: moves(StoreKind::Users) && moves(StoreKind::Revocations),
+            moves_users: all(|offered| offered.injected_clock, StoreKind::Users),
+            moves_revocations: all(|offered| offered.injected_clock, StoreKind::Revocations),
         }
+    }
+}
+
+impl Scope {
+    /// Only these stores; all if there are none.
+    pub(super) fn narrowed_to(self, stores: &[StoreKind]) -> Self {
+        let wanted = |store| stores.is_empty() || stores.contains(&store);
+        Self {
+            documents: self.documents && wanted(StoreKind::Documents),
+            users: self.users && wanted(StoreKind::Users),
+            revocations: self.revocations && wanted(StoreKind::Revocations),
+            ..self
+        }
+    }
+
+    /// Whether the clock of `store` is the script's on both sides.
+    pub(super) fn moves(&self, store: StoreKind) -> bool {
+        match store {
+            StoreKind::Users => self.moves_users,
+            StoreKind::Revocations => self.moves_revocations,
+            StoreKind::Documents => true,
+        }
+    }
+}
+
+/// The clocks that stores get which take one.
+#[derive(Clone, Debug)]
+pub(super) struct Clocks {
+    /// Goes as the script says.
+    pub(super) moved: ManualClock,
+    /// Goes on a little with each step, for the side that takes a clock where the other has one of its own.
+    pub(super) steady: ManualClock,
+}
+
+impl Clocks {
+    pub(super) fn new() -> Self {
+        let start = || ManualClock::starting_at(Setup::START_MS);
+        Self { moved: start(), steady: start() }
+    }
+
+    fn of(&self, scope: &Scope, store: StoreKind) -> &ManualClock {
+        if scope.moves(store) { &self.moved } else { &self.steady }
+    }
+}
+
+/// The store that a step is about. [`Step::Advance`] and [`Step::Reopen`] are about all of them; what they answer is about documents.
+pub(super) fn store_of(step: &Step) -> StoreKind {
+    match step {
+        Step::Advance { .. } | Step::Reopen => StoreKind::Documents,
+        step if documents::is_about(step) => StoreKind::Documents,
+        step if users::is_about(step) => StoreKind::Users,
+        _ => StoreKind::Revocations,
     }
 }
 
 /// One backend in the middle of a script.
 pub(super) struct Side {
     harness: Arc<dyn Harness>,
-    clock: ManualClock,
+    clocks: Clocks,
     scope: Scope,
     fast_paths: bool,
     /// Makes the namespaces of this script, one per store.
@@ -85,14 +140,14 @@ pub(super) struct Side {
 impl Side {
     pub(super) fn new(
         harness: Arc<dyn Harness>,
-        clock: &ManualClock,
+        clocks: &Clocks,
         scope: Scope,
         fast_paths: bool,
     ) -> Self {
         let random = std::iter::repeat_with(|| fastrand::alphanumeric().to_ascii_lowercase());
         Self {
             harness,
-            clock: clock.clone(),
+            clocks: clocks.clone(),
             scope,
             fast_paths,
             name: random.take(12).collect(),
@@ -111,9 +166,11 @@ impl Side {
         match step {
             Step::Advance { .. } => Ok(String::new()),
             Step::Reopen => self.reopen().await,
-            step if documents::is_about(step) => documents::run(self, step).await,
-            step if users::is_about(step) => users::run(self, step).await,
-            step => revocations::run(self, step).await,
+            step => match store_of(step) {
+                StoreKind::Documents => documents::run(self, step).await,
+                StoreKind::Users => users::run(self, step).await,
+                StoreKind::Revocations => revocations::run(self, step).await,
+            },
         }
     }
 
@@ -121,9 +178,9 @@ impl Side {
         self.scope
     }
 
-    /// Times of documents are always the script's; those of other stores where it moves them.
+    /// Times are promised where the script's clock decides them.
     pub(super) fn times(&self, store: StoreKind) -> Times {
-        Times(store == StoreKind::Documents || self.scope.moves_time)
+        if self.scope.moves(store) { Times::Promised } else { Times::Ordered }
     }
 
     /// So many seconds from the start of the script on, by the clock that a store judges by. It is the same whenever it is
@@ -141,8 +198,8 @@ impl Side {
         if let Some(handle) = self.open.get(&store) {
             return Ok(Arc::clone(handle));
         }
-        let setup =
-            Setup { clock: self.clock.clone(), fast_paths: self.fast_paths, ..Setup::new(store) };
+        let clock = self.clocks.of(&self.scope, store).clone();
+        let setup = Setup { clock, fast_paths: self.fast_paths, ..Setup::new(store) };
         let namespace = format!("model_{}_{}", store.section(), self.name);
         self.namespaces.insert(store.section(), namespace.clone());
         let handle = self.harness.open(&namespace, &setup).await?;
@@ -150,7 +207,7 @@ impl Side {
         Ok(handle)
     }
 
-    fn offers(&self, store: StoreKind) -> Capabilities {
+    pub(super) fn offers(&self, store: StoreKind) -> Capabilities {
         self.harness.capabilities(store).unwrap_or(Capabilities::NONE)
     }
 

@@ -12,7 +12,7 @@ use crate::settings::SettingsNode;
 use crate::time::{Clock, SystemClock};
 
 /// The three stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreKind {
     /// JSON documents.

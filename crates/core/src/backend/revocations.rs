@@ -134,12 +134,13 @@ pub trait RevocationBackend: Send + Sync + std::fmt::Debug {
     /// The mark that lay beside the data when it was opened.
     fn canary(&self) -> Canary;
 
-    /// Reads one record, in one round trip. A record that cannot be decoded is an error.
+    /// Reads one record, in one round trip. A record that cannot be decoded is an error. Boxed: most tokens have none, and an
+    /// answer is handed up through several futures.
     async fn get(
         &self,
         token: &TokenId,
         context: &CallContext,
-    ) -> Result<Witnessed<Option<Revocation>>>;
+    ) -> Result<Witnessed<Option<Box<Revocation>>>>;
 
     /// Reads records in the order of `tokens`, which may repeat, in one round trip.
     async fn get_many(

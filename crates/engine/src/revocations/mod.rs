@@ -3,6 +3,7 @@
 mod status;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,12 @@ impl RevocationEngine {
         })
     }
 
+    async fn check(&self, token: &TokenId, grace: Duration, context: &CallContext) -> Result<bool> {
+        let found = self.backend.get(token, context).await?;
+        let (record, now) = self.trusted(found)?;
+        Ok(record.is_some_and(|record| status::revokes(&record, now, grace)))
+    }
+
     async fn status(
         &self,
         token: &TokenId,
@@ -89,7 +96,7 @@ impl RevocationEngine {
     ) -> Result<RevocationStatus> {
         let found = self.backend.get(token, &read(options)).await?;
         let (record, now) = self.trusted(found)?;
-        Ok(status::of(record, now, grace))
+        Ok(status::of(record.map(|record| *record), now, grace))
     }
 
     async fn check_many(
@@ -104,8 +111,10 @@ impl RevocationEngine {
         }
         let found = self.backend.get_many(tokens, &read(options)).await?;
         let (records, now) = self.trusted(found)?;
-        let check = |record| is_revoked(&status::of(record, now, grace));
-        Ok(records.into_iter().map(check).collect())
+        let check = |record: &Option<_>| {
+            record.as_ref().is_some_and(|record| status::revokes(record, now, grace))
+        };
+        Ok(records.iter().map(check).collect())
     }
 
     /// The answer and the time, if the mark beside the data is the one it was opened with.
@@ -159,7 +168,8 @@ impl TokenRevocationStore for RevocationEngine {
         grace: Duration,
         options: RevocationOptions,
     ) -> Result<bool> {
-        let work = async { Ok(is_revoked(&self.status(token, grace, &options).await?)) };
+        let context = read(&options);
+        let work = pin!(self.check(token, grace, &context));
         self.calls.run("is_revoked", options.timeout, work).await
     }
 
@@ -218,10 +228,6 @@ impl fmt::Debug for RevocationEngine {
         let mut debug = formatter.debug_struct("RevocationEngine");
         debug.field("backend", &self.backend).finish_non_exhaustive()
     }
-}
-
-fn is_revoked(status: &RevocationStatus) -> bool {
-    matches!(status, RevocationStatus::Revoked { .. })
 }
 
 /// A graceful request. A far expiry is cut to the latest time there is: refusing it would leave the token alive.

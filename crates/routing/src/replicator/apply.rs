@@ -12,11 +12,14 @@ use syntrix_storage_core::{
 
 use crate::content::same_content;
 use crate::options::ReplicationOptions;
+use crate::replicator::Backoff;
 use crate::replicator::dead_letters::DeadLetters;
 use crate::replicator::status::Counts;
 
 /// Most documents in one call of the shadow.
 const WRITES_MAX: usize = 250;
+/// How often what failed is tried again before the whole batch is.
+const RETRIES_MAX: usize = 6;
 /// How often a document is settled again that others write meanwhile.
 const ATTEMPTS_MAX: usize = 20;
 
@@ -60,7 +63,28 @@ impl Applier {
         Ok(())
     }
 
+    /// Those that fail are tried again by themselves: one of many that fails now and then does not hold up all.
     async fn apply_some(&self, images: &[Document], source: Source) -> Result<()> {
+        let mut backoff = Backoff::default();
+        let mut failed = self.apply_once(images, source).await?;
+        for _ in 0..RETRIES_MAX {
+            if failed.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(backoff.next()).await;
+            let again: Vec<Document> = failed.into_iter().map(|(image, _)| image).collect();
+            failed = self.apply_once(&again, source).await?;
+        }
+        failed.pop().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// What failed, and may not fail again.
+    async fn apply_once(
+        &self,
+        images: &[Document],
+        source: Source,
+    ) -> Result<Vec<(Document, Error)>> {
+        let mut failed = Vec::new();
         let writes = images.iter().cloned().map(Write::ApplyIfNewer).collect();
         let outcomes = self.write(writes).await?;
         for (image, outcome) in images.iter().zip(outcomes) {
@@ -74,10 +98,10 @@ impl Applier {
                 }
                 Ok(Applied::No(_)) => self.settle(image.path()).await?,
                 Err(error) if is_poison(&error) => self.dead.add(image, &error).await?,
-                Err(error) => return Err(error),
+                Err(error) => failed.push((image.clone(), error)),
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// Makes the shadow's record of `path` the primary's, where versions alone do not decide.

@@ -63,6 +63,17 @@ impl Competitor {
     }
 }
 
+/// Takes the lease away from whoever has it, for nobody: the holder looks at everything anew.
+pub(crate) async fn revoke(ledger: &dyn Ledger) -> Result<()> {
+    while let Some((revision, body)) = records::read::<LeaseBody>(ledger, LEASE).await? {
+        let body = LeaseBody { released: true, ..body };
+        if records::write(ledger, LEASE, Some(revision), &body).await?.is_some() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The lease, in our hands.
 #[derive(Debug)]
 pub(crate) struct Held {

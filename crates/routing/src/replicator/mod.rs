@@ -7,7 +7,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod dead_letters;
 mod fill;
 mod follow;
-mod lease;
+pub(crate) mod lease;
 pub(crate) mod purge;
 pub(crate) mod records;
 pub(crate) mod session;
@@ -79,6 +79,8 @@ pub(crate) struct Replicator {
     pub(crate) options: ReplicationOptions,
     pub(crate) counts: Arc<Counts>,
     pub(crate) tickets: Tickets,
+    /// Held while the indexes are compared: of two who do, the second one sees what the first one did.
+    indexes: tokio::sync::Mutex<()>,
     /// Set when the lease was given up for the last time.
     stopped: watch::Sender<bool>,
 }
@@ -97,6 +99,7 @@ impl Replicator {
             options,
             counts: Arc::default(),
             tickets: Tickets { asked: watch::Sender::new(0), served: watch::Sender::new(0) },
+            indexes: tokio::sync::Mutex::new(()),
             stopped: watch::Sender::new(false),
         })
     }
@@ -160,6 +163,17 @@ impl Replicator {
             // The holder will notice.
             Err(error) if error.kind() == ErrorKind::TokenExpired => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Declares on the shadow what the primary declares. A failure costs queries of the shadow their speed, no data.
+    pub(crate) async fn copy_indexes(&self, shadow: &dyn DocumentBackend) {
+        let _turn = self.indexes.lock().await;
+        match session::copy_indexes(&*self.primary, shadow).await {
+            Err(error) if error.kind() != ErrorKind::Closed => {
+                tracing::warn!(%error, "the primary's indexes are not all on the shadow");
+            }
+            _ => {}
         }
     }
 

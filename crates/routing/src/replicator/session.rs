@@ -1,14 +1,15 @@
 //! What the holder of the lease does: look at what is there, then follow the feed and fill.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use syntrix_storage_core::backend::DocumentBackend;
-use syntrix_storage_core::{IndexDefinition, Position, Result};
+use syntrix_storage_core::{DocumentPath, IndexDefinition, Position, Result};
 use tokio::sync::Mutex;
 
 use crate::replicator::apply::Applier;
 use crate::replicator::checkpoint::{self, Checkpoint};
-use crate::replicator::dead_letters::DeadLetters;
+use crate::replicator::dead_letters::{self, DeadLetters};
 use crate::replicator::fill::{self, Fill};
 use crate::replicator::follow::Follower;
 use crate::replicator::records::{self, CheckpointBody, FORMAT};
@@ -19,6 +20,9 @@ pub(crate) const OTHER_PRIMARY: &str = "the shadow's checkpoint names another pr
      or run `routing drop` with the configuration it belongs to";
 const FOREIGN_DATA: &str = "the shadow holds data but no checkpoint of this route; nothing of it is touched, \
      use an empty database as shadow";
+
+/// Between two looks at indexes and dead letters.
+const HOUSE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One holder's work.
 #[derive(Debug)]
@@ -102,7 +106,8 @@ impl<'replicator> Session<'replicator> {
             options: self.replicator.options.clone(),
         };
         let follower = Follower::new(self.replicator, &applier, &self.progress);
-        let (never, ()) = tokio::try_join!(follower.run(), self.fill(&applier))?;
+        let work = (follower.run(), self.fill(&applier), self.keep_house(&applier));
+        let (never, (), _) = tokio::try_join!(work.0, work.1, work.2)?;
         Ok(never)
     }
 
@@ -178,7 +183,6 @@ impl<'replicator> Session<'replicator> {
     /// Copies what was there before the route, if it was not. Filled is the shadow only once the feed, too, has reached a place
     /// that was asked for after the copy's end.
     async fn fill(&self, applier: &Applier) -> Outcome<()> {
-        self.copy_indexes().await;
         let body = match &*self.progress.lock().await {
             Some(progress) => progress.checkpoint.body().clone(),
             None => return Ok(()),
@@ -196,11 +200,14 @@ impl<'replicator> Session<'replicator> {
         Ok(())
     }
 
-    /// Declares the primary's indexes on the shadow. A failure costs queries of the shadow their speed, no data.
-    async fn copy_indexes(&self) {
-        let primary = &*self.replicator.primary;
-        if let Err(error) = copy_indexes(primary, &*self.shadow.store).await {
-            tracing::warn!(%error, "the primary's indexes are not all on the shadow");
+    /// What a shadow needs now and then: the primary's indexes, and another look at what it refused.
+    async fn keep_house(&self, applier: &Applier) -> Outcome<std::convert::Infallible> {
+        loop {
+            self.replicator.copy_indexes(&*self.shadow.store).await;
+            for (_, letter) in dead_letters::each(&*self.shadow.ledger).await? {
+                applier.settle(&DocumentPath::parse(&letter.path)?).await?;
+            }
+            tokio::time::sleep(HOUSE_INTERVAL).await;
         }
     }
 }

@@ -1,5 +1,12 @@
 //! Routes with a shadow, on real databases. Numbers in names are those of the catalogue of cases for routes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod crash;
 mod fill;
 mod mirror;
+#[cfg(feature = "pg")]
+mod postgres;
+#[cfg(feature = "pg")]
+mod proxy;
 mod stores;

@@ -21,39 +21,50 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Pair {
     pub primary: &'static str,
     pub shadow: &'static str,
+    /// On servers, data are kept apart from everybody else's by it.
+    pub namespace: Option<&'static str>,
 }
 
 pub const MEMORY_TO_SQLITE: Pair =
-    Pair { primary: "{kind: memory}", shadow: "{kind: sqlite, path: shadow.db}" };
-pub const SQLITE_TO_SQLITE: Pair =
-    Pair { primary: "{kind: sqlite, path: primary.db}", shadow: "{kind: sqlite, path: shadow.db}" };
+    Pair { primary: "{kind: memory}", shadow: "{kind: sqlite, path: shadow.db}", namespace: None };
+pub const SQLITE_TO_SQLITE: Pair = Pair {
+    primary: "{kind: sqlite, path: primary.db}",
+    shadow: "{kind: sqlite, path: shadow.db}",
+    namespace: None,
+};
 
 impl Pair {
     /// The route, with keys added to its section.
     pub fn config(self, folder: &Path, keys: &str) -> StorageConfig {
-        let Self { primary, shadow } = self;
+        let Self { primary, shadow, .. } = self;
         let text = format!(
             "storage:\n  document:\n    backend: main\n    main: {primary}\n    other: {shadow}\n  \
              routing:\n    document: {{strategy: dual-write, shadow: other{keys}}}\n"
         );
-        config(text, folder)
+        self.text(text, folder)
     }
 
     pub fn primary_alone(self, folder: &Path) -> StorageConfig {
-        alone(self.primary, folder)
+        self.alone(self.primary, folder)
     }
 
     pub fn shadow_alone(self, folder: &Path) -> StorageConfig {
-        alone(self.shadow, folder)
+        self.alone(self.shadow, folder)
     }
-}
 
-fn alone(block: &str, folder: &Path) -> StorageConfig {
-    config(format!("storage:\n  document:\n    backend: main\n    main: {block}\n"), folder)
-}
+    fn alone(self, block: &str, folder: &Path) -> StorageConfig {
+        let text = format!("storage:\n  document:\n    backend: main\n    main: {block}\n");
+        self.text(text, folder)
+    }
 
-fn config(text: String, folder: &Path) -> StorageConfig {
-    StorageConfig::from_yaml(text, "route.yaml").with_data_dir(folder).with_replication(quick())
+    fn text(self, text: String, folder: &Path) -> StorageConfig {
+        let config = StorageConfig::from_yaml(text, "route.yaml").with_data_dir(folder);
+        let config = config.with_replication(quick());
+        match self.namespace {
+            Some(namespace) => config.with_namespace(namespace),
+            None => config,
+        }
+    }
 }
 
 /// Leases that are taken over before a test gets bored.

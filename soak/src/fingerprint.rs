@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use syntrix_storage::Document;
 
-use crate::failure::{Context, Result};
+use crate::data;
+use crate::failure::{Context, Failure, Result};
 
 /// A tombstone, or the hash of a document's data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Fingerprint {
+pub(crate) enum Fingerprint {
     /// The write was a delete.
     Deleted,
     /// BLAKE3 over the data with its keys sorted.
@@ -22,12 +23,26 @@ impl Fingerprint {
     /// # Errors
     ///
     /// When its text is no JSON.
-    pub(super) fn of_document(document: &Document) -> Result<Self> {
+    pub(crate) fn of_document(document: &Document) -> Result<Self> {
         if document.is_deleted() {
             return Ok(Self::Deleted);
         }
         let data = document.value().context(|| format!("decoding {}", document.path()))?;
         Ok(Self::of(&data))
+    }
+
+    /// As [`Fingerprint::of_document`], of a document that must be all there.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub(crate) fn of_whole(document: &Document) -> Result<Self> {
+        let left = Self::of_document(document)?;
+        if document.is_deleted() || document.value().is_ok_and(|data| data::is_whole(&data)) {
+            return Ok(left);
+        }
+        let (path, version) = (document.path(), document.version());
+        Err(Failure::new(format!("version {version} of {path} is only partly there")))
     }
 
     /// Of a live document's data. `Value` keeps its keys sorted, so member order does not matter.

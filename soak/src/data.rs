@@ -4,15 +4,19 @@
 //! three fields of one half, so a patch of which only a part arrived shows.
 
 use serde_json::{Value, json};
+use syntrix_storage::Document;
 
 /// The halves of a document.
-pub(super) const HALVES: [&str; 2] = ["left", "right"];
+pub(crate) const HALVES: [&str; 2] = ["left", "right"];
+
+/// The field that says which write a document's data came with last.
+pub(crate) const MARK: &str = "mark";
 
 /// Most bytes of filler in a half; now and then it is this long, so that a write spans many pages.
 const FILL_BYTES_MAX: usize = 60_000;
 
 /// A half with random content.
-pub(super) fn half(random: &mut fastrand::Rng) -> Value {
+pub(crate) fn half(random: &mut fastrand::Rng) -> Value {
     let number = random.i64(..);
     let longest = if random.u8(..20) == 0 { FILL_BYTES_MAX } else { 600 };
     let length = random.usize(..longest);
@@ -21,13 +25,18 @@ pub(super) fn half(random: &mut fastrand::Rng) -> Value {
     json!({"n": number, "fill": fill, "sum": sum})
 }
 
-/// A whole document with random content.
-pub(super) fn whole(random: &mut fastrand::Rng) -> Value {
-    json!({"left": half(random), "right": half(random)})
+/// A whole document with random content and the mark of the write that brings it.
+pub(crate) fn whole(mark: &str, random: &mut fastrand::Rng) -> Value {
+    json!({"left": half(random), "right": half(random), MARK: mark})
+}
+
+/// The mark in a live document's data.
+pub(crate) fn mark(document: &Document) -> Option<String> {
+    document.value().ok()?[MARK].as_str().map(str::to_owned)
 }
 
 /// Whether both halves match their checksums.
-pub(super) fn is_whole(data: &Value) -> bool {
+pub(crate) fn is_whole(data: &Value) -> bool {
     HALVES.iter().all(|name| half_is_whole(&data[name]))
 }
 
@@ -49,16 +58,16 @@ mod tests {
     #[test]
     fn what_is_made_here_is_whole() {
         let mut random = fastrand::Rng::with_seed(7);
-        assert!((0..50).all(|_| is_whole(&whole(&mut random))));
+        assert!((0..50).all(|_| is_whole(&whole("a", &mut random))));
     }
 
     #[test]
     fn a_half_of_another_write_shows() {
         let mut random = fastrand::Rng::with_seed(7);
-        let mut torn = whole(&mut random);
+        let mut torn = whole("a", &mut random);
         torn["right"]["n"] = json!(1);
         assert!(!is_whole(&torn));
-        assert!(!is_whole(&json!({"left": whole(&mut random)["left"]})));
+        assert!(!is_whole(&json!({"left": whole("a", &mut random)["left"]})));
         assert!(!is_whole(&json!({})));
     }
 }
