@@ -77,12 +77,7 @@ fn config(folder: &Path, route: &str, faults: &Faults) -> StorageConfig {
     config_with_shadow(folder, route, "shadow.db", faults)
 }
 
-fn config_with_shadow(
-    folder: &Path,
-    route: &str,
-    shadow: &str,
-    faults: &Faults,
-) -> StorageConfig {
+fn config_with_shadow(folder: &Path, route: &str, shadow: &str, faults: &Faults) -> StorageConfig {
     let text = format!(
         "storage:\n  document:\n    backend: main\n    main: {{kind: sqlite, path: primary.db}}\n    \
          other: {{kind: faulty, path: {shadow}}}\n  routing:\n    document: {{shadow: other, {route}}}\n"
