@@ -11,8 +11,10 @@ use crate::commands::conformance::ConformanceArgs;
 use crate::commands::doc::DocCommand;
 use crate::commands::generate::{CompletionsArgs, ManArgs};
 use crate::commands::index::IndexCommand;
+use crate::commands::routing::RoutingCommand;
 use crate::commands::token::TokenCommand;
 use crate::commands::user::UserCommand;
+use crate::commands::verify::VerifyArgs;
 use crate::commands::watch::WatchArgs;
 use crate::failure::Failure;
 
@@ -119,6 +121,11 @@ pub(crate) enum Command {
     /// Check a configuration, print its schema or an example
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Show and change how stores with a shadow are routed
+    #[command(subcommand)]
+    Routing(RoutingCommand),
+    /// Compare a shadow with its primary, and repair it
+    Verify(VerifyArgs),
     /// Show what is open and how it is
     Doctor,
     /// Run the conformance suite against a backend

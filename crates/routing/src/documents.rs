@@ -114,7 +114,8 @@ impl DocumentRoute {
 
     async fn query_routed(&self, plan: &QueryPlan, context: &CallContext) -> Result<Vec<Document>> {
         let mut turn = None;
-        if let Some(reads) = self.shadow_reads(context) {
+        // Expired tombstones leave the shadow first, so who asks for tombstones asks the primary.
+        if let Some(reads) = self.shadow_reads(context).filter(|_| !plan.show_deleted()) {
             match reads.query(plan, context).await? {
                 Ok(found) => return Ok(found),
                 Err(fallback) => turn = Some(fallback),
@@ -178,9 +179,9 @@ impl DocumentBackend for DocumentRoute {
         'path: 'read,
         'context: 'read,
     {
-        match &self.replication {
-            None => self.primary.get(path, context),
-            Some(_) => Box::pin(self.get_routed(path, context)),
+        match (&self.reads, &self.compare) {
+            (None, None) => self.primary.get(path, context),
+            _ => Box::pin(self.get_routed(path, context)),
         }
     }
 
@@ -230,9 +231,9 @@ impl DocumentBackend for DocumentRoute {
         'plan: 'read,
         'context: 'read,
     {
-        match &self.replication {
-            None => self.primary.query(plan, context),
-            Some(_) => Box::pin(self.query_routed(plan, context)),
+        match (&self.reads, &self.compare) {
+            (None, None) => self.primary.query(plan, context),
+            _ => Box::pin(self.query_routed(plan, context)),
         }
     }
 
@@ -251,7 +252,7 @@ impl DocumentBackend for DocumentRoute {
 
     async fn scan(&self, request: &ScanRequest, context: &CallContext) -> Result<Vec<Document>> {
         let mut turn = None;
-        if let Some(reads) = self.shadow_reads(context) {
+        if let Some(reads) = self.shadow_reads(context).filter(|_| !request.show_deleted) {
             match reads.scan(request, context).await? {
                 Ok(found) => return Ok(found),
                 Err(fallback) => turn = Some(fallback),

@@ -9,10 +9,12 @@ pub(crate) mod generate;
 pub(crate) mod import;
 pub(crate) mod index;
 pub(crate) mod query;
+pub(crate) mod routing;
 mod stoppable;
 pub(crate) mod token;
 pub(crate) mod user;
 mod user_row;
+pub(crate) mod verify;
 pub(crate) mod watch;
 
 use crate::args::Command;
@@ -29,6 +31,8 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<(), F
         Command::Watch(args) => watch::run(args, session).await,
         Command::Index(command) => index::run(command, session).await,
         Command::Config(command) => config::run(command, session),
+        Command::Routing(command) => routing::run(command, session).await,
+        Command::Verify(args) => verify::run(args, session).await,
         Command::Doctor => doctor::run(session).await,
         Command::Conformance(args) => conformance::run(args, session).await,
         Command::Demo => demo::run(session).await,

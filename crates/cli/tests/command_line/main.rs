@@ -8,6 +8,7 @@ mod import;
 mod index;
 mod kill;
 mod program;
+mod routing;
 mod same;
 mod streams;
 mod token;

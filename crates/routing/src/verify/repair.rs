@@ -73,7 +73,7 @@ impl RepairSummary {
 ///     repair.document(&DocumentPath::parse("rooms/lobby")?).await
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Repair {
     primary: Arc<dyn DocumentBackend>,
     shadow: Arc<dyn DocumentBackend>,

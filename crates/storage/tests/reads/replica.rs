@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use syntrix_storage::backend::StoreKind;
 use syntrix_storage::conformance::faults::{Fault, FaultRule, Faults, FaultyFactory, Method};
-use syntrix_storage::routing::ReadRules;
+use syntrix_storage::routing::{ReadRules, VerifyOptions};
 use syntrix_storage::{
     Consistency, DocumentPath, DocumentStore, ErrorKind, Query, QueryOptions, ReadOptions, Storage,
     StorageConfig,
@@ -74,9 +74,13 @@ async fn read(documents: &dyn DocumentStore, path: &DocumentPath, consistency: C
 }
 
 fn config(folder: &Path, route: &str, faults: &Faults) -> StorageConfig {
+    config_with_shadow(folder, route, "shadow.db", faults)
+}
+
+fn config_with_shadow(folder: &Path, route: &str, shadow: &str, faults: &Faults) -> StorageConfig {
     let text = format!(
         "storage:\n  document:\n    backend: main\n    main: {{kind: sqlite, path: primary.db}}\n    \
-         other: {{kind: faulty, path: shadow.db}}\n  routing:\n    document: {{shadow: other, {route}}}\n"
+         other: {{kind: faulty, path: {shadow}}}\n  routing:\n    document: {{shadow: other, {route}}}\n"
     );
     let faulty = FaultyFactory::new("faulty", syntrix_storage_sqlite::factory(), faults.clone());
     StorageConfig::from_yaml(text, "route.yaml")
@@ -258,6 +262,37 @@ async fn a_shadow_that_is_not_filled_is_not_read() {
     for consistency in [Consistency::Any, Consistency::Session] {
         assert_eq!(route.read("rooms/a", consistency).await, 1);
     }
+    route.faults.heal();
+    route.storage.close().await.unwrap();
+}
+
+/// A shadow with the primary's own store id is one that its database replicates to. Here it is the primary's file itself.
+#[tokio::test]
+async fn a_native_replica_is_read_and_compared_and_never_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Faults::seeded(1);
+    let config = config_with_shadow(folder.path(), REPLICA, "primary.db", &faults);
+    let storage = Storage::from_config(config).await.unwrap();
+    let route = Route { storage, faults, folder };
+    // Whatever is written to the replica would fail.
+    route.stop_replication();
+    for n in 0..20 {
+        route.create(&format!("rooms/r{n}"), n).await;
+        assert_eq!(route.read(&format!("rooms/r{n}"), Consistency::Session).await, n);
+    }
+    let bound = Consistency::Bounded(Duration::from_secs(20));
+    assert_eq!(route.read("rooms/r3", bound).await, 3);
+    let control = route.storage.document_route().unwrap();
+    let summary =
+        control.verify(VerifyOptions::default(), PATIENCE, &mut |_| Ok(())).await.unwrap();
+    assert!(summary.equal && summary.primary.documents == 20, "{summary:?}");
+    assert_eq!(control.repair().unwrap_err().kind(), ErrorKind::Unsupported);
+    let failed = route.faults.injected();
+    assert_eq!(failed, 0, "nothing was written to the replica");
+    // The replica answers: when it does not, the primary does, and the faults are seen.
+    route.faults.add(FaultRule::new(Fault::FailBefore).at(Method::Get));
+    assert_eq!(route.read("rooms/r3", Consistency::Any).await, 3);
+    assert_eq!(route.faults.injected(), 1);
     route.faults.heal();
     route.storage.close().await.unwrap();
 }
