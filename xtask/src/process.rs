@@ -43,7 +43,11 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
 }
 
 /// Starts a program; what it prints is shown and, in the gate, kept as well.
-fn start(command: &mut Command) -> Result<(Child, Output)> {
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub(crate) fn start(command: &mut Command) -> Result<(Child, Output)> {
     let output = Output::of(command);
     let started = command.spawn();
     let mut child = started.context(|| format!("`{}` could not be started", line(command)))?;

@@ -103,19 +103,38 @@ impl Running {
     }
 }
 
-/// From here on a signal that asks us to end does `first` and then ends us.
+/// What has to be done before a signal may end us.
+type Last = Box<dyn FnOnce() + Send>;
+
+/// Kept together, so that nobody ends us while another is at it. The thread that waits is there if this is.
+static LAST: Mutex<Option<Vec<Last>>> = Mutex::new(None);
+
+/// From here on a signal that asks us to end does `last`, and what others asked for, and then ends us.
 ///
 /// # Errors
 ///
 /// When nobody can wait for signals.
-pub(crate) fn on_signal(first: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(crate) fn on_signal(last: impl FnOnce() + Send + 'static) -> Result<()> {
+    let mut all = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &mut *all {
+        Some(all) => all.push(Box::new(last)),
+        None => {
+            wait_for_signals()?;
+            *all = Some(vec![Box::new(last)]);
+        }
+    }
+    Ok(())
+}
+
+fn wait_for_signals() -> Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_io().build().context(|| "waiting for signals".into())?;
     // Without a name of its own: it lives as long as the process.
     std::thread::spawn(move || {
         if runtime.block_on(asked_to_end()).is_ok() {
             eprintln!("interrupted: stopping the servers");
-            first();
+            let all = LAST.lock().unwrap_or_else(PoisonError::into_inner).take();
+            all.into_iter().flatten().for_each(|last| last());
             // 128 and the number of the signal that Ctrl-C sends, as a shell would say.
             std::process::exit(130);
         }

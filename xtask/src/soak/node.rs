@@ -114,11 +114,34 @@ impl Node {
         Ok(())
     }
 
+    /// As if the machine died: the server's children first, while it cannot start others nor notice. Of a PostgreSQL server that
+    /// dies alone, those that wait for a standby stop waiting, and others see for a moment what no standby has.
+    pub(super) fn kill_with_children(&mut self) -> Result<()> {
+        if let Some(child) = &self.child {
+            let id = child.id();
+            signal(id, "STOP")?;
+            children(id)?.into_iter().try_for_each(|child| signal(child, "KILL"))?;
+        }
+        self.kill()
+    }
+
     fn log_end(&self) -> String {
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n  ")
     }
+}
+
+/// The processes that `parent` has started.
+fn children(parent: u32) -> Result<Vec<u32>> {
+    let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+    let listed = listed.context(|| "starting ps".into())?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let pair = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    };
+    Ok(text.lines().filter_map(pair).filter(|it| it.1 == parent).map(|it| it.0).collect())
 }
 
 impl Drop for Node {

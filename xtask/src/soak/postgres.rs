@@ -145,7 +145,7 @@ impl Pair {
         self.make_standby(standby)?;
         std::thread::sleep(SIDE_BY_SIDE);
         let began = now();
-        self.places[self.primary].node.kill()?;
+        self.places[self.primary].node.kill_with_children()?;
         self.ask(standby, "SELECT pg_promote(true, 30)")?;
         self.until(standby, "SELECT pg_is_in_recovery()", "f")?;
         self.primary = standby;
@@ -173,8 +173,13 @@ impl Pair {
         self.places[standby].node.start()?;
         self.ask(self.primary, "ALTER SYSTEM SET synchronous_standby_names = 'b'")?;
         self.ask(self.primary, "SELECT pg_reload_conf()")?;
-        let confirms = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
-        self.until(self.primary, confirms, "1")
+        let confirms = "SELECT count(*) FROM pg_stat_replication \
+                        WHERE sync_state = 'sync' AND state = 'streaming'";
+        self.until(self.primary, confirms, "1")?;
+        // What was acknowledged before that has to get there as well.
+        let end = self.ask(self.primary, "SELECT pg_current_wal_insert_lsn()")?;
+        let has = format!("SELECT bool_and(flush_lsn >= '{end}') FROM pg_stat_replication");
+        self.until(self.primary, &has, "t")
     }
 }
 

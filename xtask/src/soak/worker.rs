@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::timing::now;
+use crate::canary::Output;
 use crate::failure::{Context, Failure, Result};
-use crate::process::line;
+use crate::process::{line, run_within, start};
 
 /// Longest a process may take to end by itself.
 const END_MAX: Duration = Duration::from_secs(90);
@@ -59,7 +60,7 @@ impl Workers {
 
     /// Writes the last change.
     pub(super) fn finish(&self) -> Result<()> {
-        crate::process::run_within(&mut self.command("finish"), END_MAX)
+        run_within(&mut self.command("finish"), END_MAX)
     }
 
     /// What was promised and what was found.
@@ -81,9 +82,10 @@ impl Workers {
 }
 
 /// A running process, killed at the latest when it is dropped.
-#[derive(Debug)]
 pub(super) struct Worker {
     child: Child,
+    /// Until it ends.
+    output: Option<Output>,
     line: String,
     pub(super) journal: PathBuf,
     pub(super) started: u64,
@@ -92,8 +94,8 @@ pub(super) struct Worker {
 impl Worker {
     fn start(mut command: Command, journal: PathBuf) -> Result<Self> {
         command.arg("--journal").arg(&journal).stdin(Stdio::piped());
-        let child = command.spawn().context(|| format!("`{}`", line(&command)))?;
-        Ok(Self { child, line: line(&command), journal, started: now() })
+        let (child, output) = start(&mut command)?;
+        Ok(Self { child, output: Some(output), line: line(&command), journal, started: now() })
     }
 
     /// A process that ended by itself has found something.
@@ -142,5 +144,8 @@ impl Drop for Worker {
         // Both fail only if it is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(output) = self.output.take() {
+            output.end(true);
+        }
     }
 }

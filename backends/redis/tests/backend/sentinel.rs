@@ -74,17 +74,19 @@ async fn a_primary_that_was_replaced_is_left_before_it_knows_it() {
     let addr = servers.sentinel.addr();
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
     let store = Fixture::open(&settings).await.unwrap();
-    servers.sentinel.command::<String>(&["SENTINEL", "FAILOVER", "main"]);
+    // It has to hear from the replica first.
+    until("the sentinel begins a failover", || {
+        servers.sentinel.try_command::<String>(&["SENTINEL", "FAILOVER", "main"]).is_ok()
+    });
     let is_primary = || {
         let info: String = servers.replica.command(&["INFO", "replication"]);
         info.contains("role:master")
     };
     until("the replica is the primary", is_primary);
-    let named: u16 = servers.replica.port();
+    let port = servers.replica.port().to_string();
     until("the sentinel names it", || {
-        let named_now: Vec<String> =
-            servers.sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
-        named_now[1] == named.to_string()
+        let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"];
+        servers.sentinel.command::<Vec<String>>(&question)[1] == port
     });
 
     let before: u32 = servers.replica.command(&["DBSIZE"]);
