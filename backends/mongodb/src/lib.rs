@@ -7,6 +7,7 @@
 //! majority has confirmed.
 
 mod account;
+mod beginning;
 mod calls;
 mod catalogue;
 mod connect;
@@ -17,6 +18,7 @@ mod encode;
 mod error;
 mod event;
 mod expression;
+mod failure;
 mod indexes;
 mod ledger;
 mod maintenance;

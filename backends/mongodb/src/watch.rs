@@ -12,6 +12,7 @@ use syntrix_storage_core::{Clock, Error, ErrorKind, ExpiredReason, Position, Res
 
 use crate::error::{HISTORY_LOST, code_of, from_driver, lost, timed_out};
 use crate::event;
+use crate::failure::{Failure, is_foreign, is_resumable, is_too_large};
 use crate::parking::Parking;
 use crate::position::Place;
 use crate::schema::{Floor, Metadata};
@@ -235,11 +236,11 @@ impl Changes {
         page.changes.first().map(|change| change.commit_time)
     }
 
-    async fn open(&self, start: &Start) -> Result<Stream> {
+    pub(crate) async fn open(&self, start: &Start) -> Result<Stream> {
         self.open_raw(start).await.map_err(Failure::into_core)
     }
 
-    async fn open_raw(&self, start: &Start) -> Result<Stream, Failure> {
+    pub(crate) async fn open_raw(&self, start: &Start) -> Result<Stream, Failure> {
         let opening = Stream::open(&self.source, start);
         Ok(tokio::time::timeout(ANSWER_TIME_MAX, opening).await.map_err(|_| timed_out())??)
     }
@@ -253,29 +254,6 @@ impl Changes {
             return Err(Error::token_expired(ExpiredReason::Diverged, None).into());
         }
         Ok(stream)
-    }
-
-    /// Finds where the server's history begins by halving the time since `lost`, which it no longer has: needs no privilege and
-    /// works through a router.
-    async fn open_oldest(&self, lost: &Place) -> Result<(Stream, Place)> {
-        let newest = self.open(&Start::Now).await?;
-        let place = Place::new(newest.place(), lost.commit_time);
-        let (mut gone, mut there) = (lost.cluster_time(), place.cluster_time());
-        let mut found = (newest, place);
-        while let Some(middle) = between(gone, there) {
-            let place = Place::before(middle, lost.commit_time);
-            match self.open_raw(&Start::At(place.clone())).await {
-                Ok(stream) => {
-                    there = middle;
-                    std::mem::replace(&mut found, (stream, place)).0.close().await;
-                }
-                Err(Failure::Driver(error)) if code_of(&error) == Some(HISTORY_LOST) => {
-                    gone = middle;
-                }
-                Err(failure) => return Err(failure.into_core()),
-            }
-        }
-        Ok(found)
     }
 
     /// Reads one page and parks the cursor behind it.
@@ -365,24 +343,6 @@ async fn fetch(stream: &mut Stream, wait: Duration) -> Result<(), Failure> {
     Ok(tokio::time::timeout(wait + ANSWER_TIME_MAX, fetching).await.map_err(|_| timed_out())??)
 }
 
-/// A time between two, first by seconds, then by what the cluster counts within one; `None` if nothing lies between.
-fn between(early: ClusterTime, late: ClusterTime) -> Option<ClusterTime> {
-    /// More than a cluster does in a second.
-    const COUNT_MAX: u32 = 1 << 20;
-    let seconds = late.time.saturating_sub(early.time);
-    if seconds > 1 {
-        return Some(ClusterTime { time: early.time + seconds / 2, increment: 1 });
-    }
-    let end = if seconds == 0 { late.increment } else { COUNT_MAX };
-    let count = end.saturating_sub(early.increment);
-    if count > 1 {
-        return Some(ClusterTime { time: early.time, increment: early.increment + count / 2 });
-    }
-    // Nothing is left of the earlier second.
-    (seconds == 1 && late.increment > 1)
-        .then_some(ClusterTime { time: late.time, increment: late.increment / 2 })
-}
-
 /// A page in the making.
 struct Reading {
     changes: Vec<Change>,
@@ -424,90 +384,4 @@ pub(crate) fn unsupported() -> Error {
     Error::new(ErrorKind::Unsupported, "watch").with_message(
         "the server is no replica set; start it with --replSet and run rs.initiate(), one member is enough",
     )
-}
-
-/// Errors that concern the cursor and not the place. What the driver calls resumable, with the label of the server.
-fn is_resumable(error: &DriverError) -> bool {
-    /// CursorNotFound, CursorKilled.
-    const GONE: [i32; 2] = [43, 237];
-    match code_of(error) {
-        Some(code) if GONE.contains(&code) => true,
-        Some(_) => {
-            error.contains_label("ResumableChangeStreamError") || crate::error::is_passing(error)
-        }
-        None => crate::error::is_passing(error),
-    }
-}
-
-/// BSONObjectTooLarge: an event does not fit into an answer.
-fn is_too_large(error: &DriverError) -> bool {
-    code_of(error) == Some(10334)
-}
-
-/// The server does not know the token: InvalidResumeToken, ChangeStreamFatalError, and how it says that one is no token at all.
-fn is_foreign(code: i32) -> bool {
-    [9, 15, 260, 280, 40647, 40648, 40649, 50788, 50791, 50792, 50793, 50794, 50795, 50796]
-        .contains(&code)
-}
-
-/// An error with the driver's own kept as long as somebody decides by it.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Driver(DriverError),
-    Core(Error),
-}
-
-impl Failure {
-    fn into_core(self) -> Error {
-        match self {
-            Self::Driver(error) => from_driver(&error),
-            Self::Core(error) => error,
-        }
-    }
-}
-
-impl From<DriverError> for Failure {
-    fn from(error: DriverError) -> Self {
-        Self::Driver(error)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Core(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Halves as the search does, over a history that begins at `oldest`.
-    fn search(
-        oldest: ClusterTime,
-        mut gone: ClusterTime,
-        mut there: ClusterTime,
-    ) -> (ClusterTime, usize) {
-        let mut steps = 0;
-        while let Some(middle) = between(gone, there) {
-            steps += 1;
-            if middle < oldest { gone = middle } else { there = middle }
-        }
-        (there, steps)
-    }
-
-    #[test]
-    fn the_beginning_of_a_history_is_found_exactly_and_soon() {
-        let at = |time, increment| ClusterTime { time, increment };
-        let (lost, now) = (at(1_000_000, 7), at(1_500_000, 3));
-        for oldest in
-            [at(1_000_000, 8), at(1_000_001, 1), at(1_234_567, 890), at(1_500_000, 2), now]
-        {
-            let (found, steps) = search(oldest, lost, now);
-            assert_eq!(found, oldest);
-            assert!(steps < 64, "{steps}");
-        }
-        // Within one second.
-        assert_eq!(search(at(5, 300), at(5, 1), at(5, 1000)).0, at(5, 300));
-    }
 }

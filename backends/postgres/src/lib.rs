@@ -32,6 +32,7 @@ mod statement;
 mod store;
 mod tls;
 mod users;
+mod value;
 mod wake;
 mod watch;
 mod writer;

@@ -1,17 +1,15 @@
 //! A query plan as SQL: one statement that walks an index in the order of the result.
 
-use std::error::Error as StdError;
-
 use syntrix_storage_core::{
     Direction, Filter, Operand, Operator, OrderBy, Place, QueryPlan, Scalar, ScalarType,
 };
-use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::ToSql;
 
 use crate::expression::{Expression, direction, push_like};
-use crate::row::{COLUMNS, Json};
+use crate::row::COLUMNS;
 use crate::session::Parameter;
 use crate::sql::identifier;
+use crate::value::Value;
 
 /// Room for a query of two fields.
 const SQL_BYTES_EXPECTED: usize = 1024;
@@ -23,53 +21,6 @@ pub(crate) struct Select<'plan> {
     values: Vec<Value<'plan>>,
     /// How many ranges it reads one after the other; with one, the first column is missing.
     pub(crate) branches: usize,
-}
-
-/// A value with the type that it is sent as.
-#[derive(Debug)]
-enum Value<'plan> {
-    Text(&'plan str),
-    Integer(i64),
-    Bool(bool),
-    Key(&'plan [u8]),
-    Json(String),
-    /// Text, or a number that is no bigint.
-    OwnedText(String),
-}
-
-impl Value<'_> {
-    fn sql_type(&self) -> Type {
-        match self {
-            Self::Text(_) | Self::OwnedText(_) => Type::TEXT,
-            Self::Integer(_) => Type::INT8,
-            Self::Bool(_) => Type::BOOL,
-            Self::Key(_) => Type::BYTEA,
-            Self::Json(_) => Type::JSONB,
-        }
-    }
-}
-
-impl ToSql for Value<'_> {
-    fn to_sql(
-        &self,
-        of_type: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        match self {
-            Self::Text(text) => text.to_sql(of_type, out),
-            Self::OwnedText(text) => text.to_sql(of_type, out),
-            Self::Integer(integer) => integer.to_sql(of_type, out),
-            Self::Bool(flag) => flag.to_sql(of_type, out),
-            Self::Key(key) => key.to_sql(of_type, out),
-            Self::Json(text) => Json(text).to_sql(of_type, out),
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
 }
 
 impl<'plan> Select<'plan> {

@@ -9,6 +9,7 @@
 
 mod apply;
 mod catalogue;
+mod conditions;
 mod connect;
 mod documents;
 mod error;

@@ -60,5 +60,8 @@ async fn a_file_that_is_not_there_is_named() {
     let settings = [("addr", "rediss://localhost:1"), ("tls.ca", "tests/tls/none.pem")];
     let error = Fixture::open(&settings).await.err().expect("opened");
     assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
-    assert_eq!(error.fact("path"), Some("tests/tls/none.pem"));
+    assert!(
+        error.fact("path").is_some_and(|path| path.ends_with("/tests/tls/none.pem")),
+        "{error}"
+    );
 }
