@@ -201,7 +201,7 @@ impl Gate<'_> {
             return Ok(());
         }
         heading("soak", &format!("{SOAK_SECONDS} s each"));
-        let options = soak::Options { backends, seconds: SOAK_SECONDS, seed: None };
+        let options = soak::Options { backends, seconds: SOAK_SECONDS, seed: None, no_build: true };
         match soak::suffer(&soak::program(self.workspace)?, &options).context(|| "soak".into())? {
             true => Ok(()),
             false => Err(Failure::new("soak: promises were broken, see above")),

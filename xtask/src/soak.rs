@@ -91,6 +91,9 @@ pub(crate) struct Options {
     /// Seed of what happens; which process is how far when it does is nobody's choice
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Take the processes' program as it was built last
+    #[arg(long)]
+    pub(crate) no_build: bool,
 }
 
 /// Builds the processes and runs what was asked for. Says whether all promises held.
@@ -99,9 +102,11 @@ pub(crate) struct Options {
 ///
 /// When a server or a process cannot be started, or there is nothing to show.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
-    let mut build = cargo();
-    build.args(["build", "--package", "syntrix-storage-soak"]);
-    run_command(build.current_dir(&workspace.root))?;
+    if !options.no_build {
+        let mut build = cargo();
+        build.args(["build", "--package", "syntrix-storage-soak"]);
+        run_command(build.current_dir(&workspace.root))?;
+    }
     suffer(&program(workspace)?, options)
 }
 
