@@ -54,7 +54,7 @@ impl Revocations {
         context: &CallContext,
     ) -> Result<Witnessed<T>> {
         let (store, limit) = (Arc::clone(self.lease.store()?), self.limit(context));
-        limit.run(async move { write(&store, &token, &*decide, limit).await }).await
+        limit.run(async move { write(&store, &token, &decide, limit).await }).await
     }
 }
 
@@ -190,7 +190,7 @@ async fn find(store: &Store, tokens: &[&TokenId], limit: Limit) -> Result<Read> 
 async fn write<T>(
     store: &Store,
     token: &TokenId,
-    decide: &(dyn Fn(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>) + Send + Sync),
+    decide: &Decide<T>,
     limit: Limit,
 ) -> Result<Witnessed<T>> {
     for _ in 0..ATTEMPTS_MAX {
