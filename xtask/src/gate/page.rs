@@ -18,7 +18,7 @@ struct Recorded {
     executed: Counts,
 }
 
-/// The page has to be what [`write`] would make of it.
+/// The page has to be what [`write()`] would make of it.
 ///
 /// # Errors
 ///
