@@ -9,6 +9,7 @@ mod content;
 mod control;
 mod documents;
 mod fault;
+mod holder;
 mod mirror;
 mod options;
 mod plan;

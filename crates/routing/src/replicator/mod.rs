@@ -15,23 +15,22 @@ pub(crate) mod status;
 mod throttle;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use syntrix_storage_core::backend::{DocumentBackend, Feed, Ledger};
+use async_trait::async_trait;
+use syntrix_storage_core::backend::{DocumentBackend, Feed, Ledger, StoreId};
 use syntrix_storage_core::{Error, ErrorKind, Position, Result};
 use tokio::sync::watch;
 
 pub use dead_letters::DeadLetter;
 
+use crate::holder::{self, Duty, Standing};
 use crate::options::ReplicationOptions;
-use crate::replicator::lease::{Competitor, Held};
 use crate::replicator::session::Session;
 use crate::replicator::status::Counts;
 use crate::shadow::{OpenShadow, ShadowLink, ShadowState};
 
-/// Between two looks at a shadow that was refused.
-const REFUSED_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two looks at another holder's checkpoint.
 const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -108,7 +107,7 @@ impl Replicator {
     pub(crate) fn start(self: &Arc<Self>) {
         let replicator = Arc::clone(self);
         tokio::spawn(async move {
-            replicator.run().await;
+            holder::serve(&*replicator).await;
             replicator.stopped.send_replace(true);
         });
     }
@@ -176,106 +175,53 @@ impl Replicator {
             _ => {}
         }
     }
+}
 
-    async fn run(&self) {
-        let shadow = tokio::select! {
-            () = self.link.ended() => return,
-            shadow = self.link.opened() => shadow,
-        };
-        if self.link.is_native() {
-            // Its own database replicates.
-            return;
-        }
-        let mut competitor = Competitor::new(records::LEASE, self.options.lease_time);
-        let mut backoff = Backoff::default();
-        loop {
-            let taken = tokio::select! {
-                () = self.link.ended() => return,
-                taken = competitor.try_take(&shadow.ledger) => taken,
-            };
-            let pause = match taken {
-                Ok(Some(held)) => {
-                    backoff = Backoff::default();
-                    match self.lead(shadow, held).await {
-                        Some(pause) => pause,
-                        None => return,
-                    }
-                }
-                Ok(None) => self.stand_by(shadow).await,
-                Err(error) => {
-                    self.link.failed(&error);
-                    backoff.next()
-                }
-            };
-            if self.rest(pause).await {
-                return;
-            }
-        }
+#[async_trait]
+impl Duty for Replicator {
+    type Store = dyn DocumentBackend;
+
+    fn lease(&self) -> &'static str {
+        records::LEASE
     }
 
-    /// Waits; whether the route was closed meanwhile.
-    async fn rest(&self, pause: Duration) -> bool {
-        tokio::select! {
-            () = self.link.ended() => true,
-            () = tokio::time::sleep(pause) => false,
-        }
+    fn link(&self) -> &ShadowLink<dyn DocumentBackend> {
+        &self.link
     }
 
-    /// Replicates until something ends it. How long to wait before the next attempt; `None` is never.
-    async fn lead(
+    fn options(&self) -> &ReplicationOptions {
+        &self.options
+    }
+
+    fn primary_id(&self) -> StoreId {
+        self.primary_ledger.store_id()
+    }
+
+    fn is_holder(&self) -> &AtomicBool {
+        &self.counts.is_holder
+    }
+
+    async fn replicate(
         &self,
         shadow: &OpenShadow<dyn DocumentBackend>,
-        mut held: Held,
-    ) -> Option<Duration> {
-        tracing::info!(term = held.term(), "this process replicates to the shadow");
-        self.counts.is_holder.store(true, Ordering::Release);
-        let session = Session::new(self, shadow, held.term());
-        let ended = tokio::select! {
-            () = self.link.ended() => None,
-            () = held.keep(self.options.lease_time) => Some(Interrupt::Lost),
-            ended = session.run() => Some(ended),
-        };
-        self.counts.is_holder.store(false, Ordering::Release);
-        if ended.is_none() {
-            session.save_at_end().await;
+        term: u64,
+    ) -> Option<Interrupt> {
+        let session = Session::new(self, shadow, term);
+        tokio::select! {
+            () = self.link.ended() => {}
+            ended = session.run() => return Some(ended),
         }
-        if !matches!(ended, Some(Interrupt::Lost)) {
-            // Who cannot say so leaves it to the lease time.
-            let _ = tokio::time::timeout(self.options.lease_time / 5, held.release()).await;
-        }
-        self.note_end(ended?)
+        session.save_at_end().await;
+        None
     }
 
-    fn note_end(&self, ended: Interrupt) -> Option<Duration> {
-        match ended {
-            Interrupt::Dropped => {
-                self.link.drop_route();
-                None
-            }
-            Interrupt::Refused(reason) => {
-                self.link.refuse(&reason);
-                Some(REFUSED_INTERVAL)
-            }
-            Interrupt::Failed(error) => {
-                self.link.failed(&error);
-                Some(self.options.standby_interval)
-            }
-            Interrupt::Lost | Interrupt::HistoryLost => Some(self.options.standby_interval),
-        }
-    }
-
-    /// Another process replicates: learns from its checkpoint whether writes may be mirrored.
-    async fn stand_by(&self, shadow: &OpenShadow<dyn DocumentBackend>) -> Duration {
-        let primary = records::id_text(self.primary_ledger.store_id());
-        match checkpoint::read(&*shadow.ledger).await {
-            Ok(Some((_, body))) if body.void && self.link.is_mirrored() => self.link.drop_route(),
-            Ok(Some((_, body))) if body.void => {}
-            Ok(Some((_, body))) if body.primary == primary => self.link.accept(body.filled),
-            Ok(Some(_)) => self.link.refuse(session::OTHER_PRIMARY),
-            Ok(None) => {}
-            Err(error) => self.link.failed(&error),
-        }
-        self.options.standby_interval
+    async fn standing(&self, ledger: &dyn Ledger) -> Result<Option<Standing>> {
+        let found = checkpoint::read(ledger).await?;
+        Ok(found.map(|(_, body)| Standing {
+            primary: body.primary,
+            filled: body.filled,
+            void: body.void,
+        }))
     }
 }
 

@@ -7,6 +7,7 @@ use syntrix_storage_core::backend::DocumentBackend;
 use syntrix_storage_core::{DocumentPath, IndexDefinition, Position, Result};
 use tokio::sync::Mutex;
 
+use crate::holder::OTHER_PRIMARY;
 use crate::replicator::apply::Applier;
 use crate::replicator::checkpoint::{self, Checkpoint};
 use crate::replicator::dead_letters::{self, DeadLetters};
@@ -16,8 +17,6 @@ use crate::replicator::records::{self, CheckpointBody, FORMAT};
 use crate::replicator::{Backoff, Interrupt, Outcome, Replicator, purge};
 use crate::shadow::OpenShadow;
 
-pub(crate) const OTHER_PRIMARY: &str = "the shadow's checkpoint names another primary; use an empty database as shadow, \
-     or run `routing drop` with the configuration it belongs to";
 const FOREIGN_DATA: &str = "the shadow holds data but no checkpoint of this route; nothing of it is touched, \
      use an empty database as shadow";
 

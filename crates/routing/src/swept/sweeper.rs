@@ -2,25 +2,24 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
+use syntrix_storage_core::backend::{Ledger, StoreId};
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
-use crate::replicator::lease::{Competitor, Held};
+use crate::holder::{self, Duty, OTHER_PRIMARY, Standing};
+use crate::options::ReplicationOptions;
 use crate::replicator::records::{self, FORMAT};
-use crate::replicator::session::OTHER_PRIMARY;
 use crate::replicator::{Backoff, Interrupt, Outcome};
-use crate::shadow::OpenShadow;
+use crate::shadow::{OpenShadow, ShadowLink};
 use crate::swept::{PassesBody, Swept, SweptReplication, SweptStore as _};
 
 /// Records of one step.
 const PAGE: usize = 500;
 /// Records on their way at once.
 const SIDE_BY_SIDE: usize = 16;
-/// Between two looks at a shadow that was refused.
-const REFUSED_INTERVAL: Duration = Duration::from_secs(10);
 
 const FOREIGN_DATA: &str = "the shadow holds records but nothing says that they are this route's; nothing of it is touched, \
      use an empty database as shadow";
@@ -44,72 +43,9 @@ impl<K: Swept> SweptReplication<K> {
     pub(super) fn start_sweeping(self: &Arc<Self>) {
         let replication = Arc::clone(self);
         tokio::spawn(async move {
-            replication.run().await;
+            holder::serve(&*replication).await;
             replication.stopped.send_replace(true);
         });
-    }
-
-    async fn run(&self) {
-        let shadow = tokio::select! {
-            () = self.link.ended() => return,
-            shadow = self.link.opened() => shadow,
-        };
-        let mut competitor = Competitor::new(K::LEASE, self.options.lease_time);
-        let mut backoff = Backoff::default();
-        loop {
-            let taken = tokio::select! {
-                () = self.link.ended() => return,
-                taken = competitor.try_take(&shadow.ledger) => taken,
-            };
-            let pause = match taken {
-                Ok(Some(held)) => match self.lead(shadow, held).await {
-                    Some(pause) => pause,
-                    None => return,
-                },
-                Ok(None) => self.stand_by(shadow).await,
-                Err(error) => {
-                    self.link.failed(&error);
-                    backoff.next()
-                }
-            };
-            tokio::select! {
-                () = self.link.ended() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    }
-
-    /// Sweeps until something ends it. How long to wait before the next attempt; `None` is never.
-    async fn lead(&self, shadow: &OpenShadow<K::Store>, mut held: Held) -> Option<Duration> {
-        let store = K::STORE.as_str();
-        tracing::info!(store, term = held.term(), "this process replicates to the shadow");
-        self.counts.is_holder.store(true, Ordering::Release);
-        let term = held.term();
-        let ended = tokio::select! {
-            () = self.link.ended() => None,
-            () = held.keep(self.options.lease_time) => Some(Interrupt::Lost),
-            ended = self.keep_sweeping(shadow, term) => Some(ended),
-        };
-        self.counts.is_holder.store(false, Ordering::Release);
-        if !matches!(ended, Some(Interrupt::Lost)) {
-            // Who cannot say so leaves it to the lease time.
-            let _ = tokio::time::timeout(self.options.lease_time / 5, held.release()).await;
-        }
-        match ended? {
-            Interrupt::Dropped => {
-                self.link.drop_route();
-                None
-            }
-            Interrupt::Refused(reason) => {
-                self.link.refuse(&reason);
-                Some(REFUSED_INTERVAL)
-            }
-            Interrupt::Failed(error) => {
-                self.link.failed(&error);
-                Some(self.options.standby_interval)
-            }
-            Interrupt::Lost | Interrupt::HistoryLost => Some(self.options.standby_interval),
-        }
     }
 
     async fn keep_sweeping(&self, shadow: &OpenShadow<K::Store>, term: u64) -> Interrupt {
@@ -118,7 +54,10 @@ impl<K: Swept> SweptReplication<K> {
             match self.sweep(shadow, term).await {
                 Ok(never) => match never {},
                 Err(Interrupt::Failed(error)) => {
-                    tracing::warn!(%error, store = K::STORE.as_str(), "a pass failed and is made again");
+                    // Closed is what the databases of a storage are that ends.
+                    if error.kind() != ErrorKind::Closed {
+                        tracing::warn!(%error, store = K::STORE.as_str(), "a pass failed and is made again");
+                    }
                     self.link.failed(&error);
                     tokio::time::sleep(backoff.next()).await;
                 }
@@ -223,19 +162,46 @@ impl<K: Swept> SweptReplication<K> {
         }
         Ok(refused)
     }
+}
 
-    /// Another process sweeps: learns from its record whether writes may be mirrored.
-    async fn stand_by(&self, shadow: &OpenShadow<K::Store>) -> Duration {
-        let primary = records::id_text(self.primary_id);
-        match records::read::<PassesBody>(&*shadow.ledger, K::PASSES).await {
-            Ok(Some((_, body))) if body.void && self.link.is_mirrored() => self.link.drop_route(),
-            Ok(Some((_, body))) if body.void => {}
-            Ok(Some((_, body))) if body.primary == primary => self.link.accept(body.filled),
-            Ok(Some(_)) => self.link.refuse(OTHER_PRIMARY),
-            Ok(None) => {}
-            Err(error) => self.link.failed(&error),
+#[async_trait]
+impl<K: Swept> Duty for SweptReplication<K> {
+    type Store = K::Store;
+
+    fn lease(&self) -> &'static str {
+        K::LEASE
+    }
+
+    fn link(&self) -> &ShadowLink<K::Store> {
+        &self.link
+    }
+
+    fn options(&self) -> &ReplicationOptions {
+        &self.options
+    }
+
+    fn primary_id(&self) -> StoreId {
+        self.primary_id
+    }
+
+    fn is_holder(&self) -> &AtomicBool {
+        &self.counts.is_holder
+    }
+
+    async fn replicate(&self, shadow: &OpenShadow<K::Store>, term: u64) -> Option<Interrupt> {
+        tokio::select! {
+            () = self.link.ended() => None,
+            ended = self.keep_sweeping(shadow, term) => Some(ended),
         }
-        self.options.standby_interval
+    }
+
+    async fn standing(&self, ledger: &dyn Ledger) -> Result<Option<Standing>> {
+        let found = records::read::<PassesBody>(ledger, K::PASSES).await?;
+        Ok(found.map(|(_, body)| Standing {
+            primary: body.primary,
+            filled: body.filled,
+            void: body.void,
+        }))
     }
 }
 
