@@ -36,7 +36,7 @@ pub use replicator::status::{
     FillStatus, HolderStatus, LagStatus, MirrorStatus, ReplicatedStatus, StatusReport,
 };
 pub use revocations::RevocationRoute;
-pub use shadow::{OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+pub use shadow::{NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 pub use swept::accounts::Accounts;
 pub use swept::tokens::Tokens;
 pub use swept::{Swept, SweptReplication, SweptStore};

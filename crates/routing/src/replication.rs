@@ -21,7 +21,7 @@ use crate::replicator::records::{
 };
 use crate::replicator::status::{FillStatus, HolderStatus, LagStatus, MirrorStatus, StatusReport};
 use crate::replicator::{Replicator, checkpoint, lease, not_caught_up};
-use crate::shadow::{OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+use crate::shadow::{NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 
 /// Longest wait of a purge for the shadow to catch up.
 const PURGE_WAIT: Duration = Duration::from_secs(5);
@@ -49,39 +49,15 @@ impl DocumentReplication {
         primary: Arc<dyn DocumentBackend>,
         primary_ledger: Arc<dyn Ledger>,
         shadow: Arc<dyn ShadowOpener>,
+        native: NativeReplica,
         options: ReplicationOptions,
     ) -> Arc<Self> {
         let link = ShadowLink::<dyn DocumentBackend>::connect(
             shadow,
             primary_ledger.store_id(),
             documents,
+            native,
         );
-        Self::over(strategy, primary, primary_ledger, link, options)
-    }
-
-    /// As `start`, with a shadow that may be a native replica of the primary: then it is read and never written.
-    pub fn start_replica(
-        strategy: impl Into<String>,
-        primary: Arc<dyn DocumentBackend>,
-        primary_ledger: Arc<dyn Ledger>,
-        shadow: Arc<dyn ShadowOpener>,
-        options: ReplicationOptions,
-    ) -> Arc<Self> {
-        let link = ShadowLink::<dyn DocumentBackend>::connect_replica(
-            shadow,
-            primary_ledger.store_id(),
-            documents,
-        );
-        Self::over(strategy, primary, primary_ledger, link, options)
-    }
-
-    fn over(
-        strategy: impl Into<String>,
-        primary: Arc<dyn DocumentBackend>,
-        primary_ledger: Arc<dyn Ledger>,
-        link: Arc<ShadowLink<dyn DocumentBackend>>,
-        options: ReplicationOptions,
-    ) -> Arc<Self> {
         let mirror = Mirror::new(Arc::clone(&link), options.clone());
         let replicator = Replicator::new(
             Arc::clone(&primary),

@@ -40,6 +40,15 @@ pub enum ShadowState {
     Closed,
 }
 
+/// What becomes of a shadow that the primary's own database feeds: a standby, a secondary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NativeReplica {
+    /// It is refused, as it cannot be written to.
+    Refused,
+    /// It is read and never written.
+    Read,
+}
+
 /// Takes one store out of an open backend.
 type Take<S> = fn(&dyn Backend) -> Result<Arc<S>>;
 
@@ -73,32 +82,19 @@ pub struct ShadowLink<S: ?Sized> {
 }
 
 impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
-    /// Starts to open the shadow. `primary` is whose data it must not be.
-    pub fn connect(opener: Arc<dyn ShadowOpener>, primary: StoreId, take: Take<S>) -> Arc<Self> {
-        Self::start(opener, primary, take, false)
-    }
-
-    /// As `connect`, to a shadow that may be a native replica of the primary.
-    pub fn connect_replica(
+    /// Starts to open the shadow. `primary` is whose data it is compared with.
+    pub fn connect(
         opener: Arc<dyn ShadowOpener>,
         primary: StoreId,
         take: Take<S>,
-    ) -> Arc<Self> {
-        Self::start(opener, primary, take, true)
-    }
-
-    fn start(
-        opener: Arc<dyn ShadowOpener>,
-        primary: StoreId,
-        take: Take<S>,
-        may_be_native: bool,
+        native: NativeReplica,
     ) -> Arc<Self> {
         let link = Arc::new(Self {
             state: watch::Sender::new(ShadowState::Connecting),
             open: OnceLock::new(),
             mirrored: AtomicBool::new(false),
             filled: AtomicBool::new(false),
-            may_be_native,
+            may_be_native: native == NativeReplica::Read,
             native: AtomicBool::new(false),
         });
         let connecting = Arc::clone(&link);

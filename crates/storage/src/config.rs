@@ -4,25 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, OpenContext, RevocationBackend, StoreKind, StoreSet,
-    UserBackend,
+    BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
 };
-use syntrix_storage_core::{
-    Clock, Error, ErrorKind, Result, Retention, SettingsNode, SystemClock,
-    TokenRevocationStore as _, UserStore as _,
-};
-use syntrix_storage_engine::{DocumentEngine, EngineOptions, RevocationEngine, UserEngine};
+use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retention, SettingsNode, SystemClock};
+use syntrix_storage_engine::EngineOptions;
 use syntrix_storage_registry::{
-    ConfiguredBlock, Environment, Factories, Mirror, ProcessEnvironment, Reads, Route, StoragePlan,
-    StorePlan, Strategy,
+    ConfiguredBlock, Environment, Factories, ProcessEnvironment, StoragePlan, StorePlan,
 };
-use syntrix_storage_routing::{
-    Accounts, DocumentReplication, DocumentRoute, MirrorMode, ReadFrom, ReadRules,
-    ReplicationOptions, RevocationRoute, ShadowOpener, Swept, SweptReplication, Tokens, UserRoute,
-};
+use syntrix_storage_routing::{ReadRules, ReplicationOptions};
 
 use crate::backends;
-use crate::open::{Backends, Shadow, no_block};
+use crate::open::{Backends, no_block};
+use crate::opening::Opening;
 use crate::stores::Stores;
 
 const EMBEDDED: &str = "
@@ -70,8 +63,8 @@ pub struct StorageConfig {
     retention: Option<Retention>,
     fast_paths: bool,
     maintenance: bool,
-    replication: ReplicationOptions,
-    read_rules: ReadRules,
+    pub(crate) replication: ReplicationOptions,
+    pub(crate) read_rules: ReadRules,
     /// The one store to open; all if `None`.
     only: Option<StoreKind>,
 }
@@ -212,7 +205,7 @@ impl StorageConfig {
         self
     }
 
-    fn wants(&self, store: StoreKind) -> bool {
+    pub(crate) fn wants(&self, store: StoreKind) -> bool {
         self.only.is_none_or(|only| only == store)
     }
 
@@ -296,7 +289,8 @@ impl StorageConfig {
             tracing::warn!("{warning}");
         }
         let backends = Arc::new(Backends::default());
-        match self.open_stores(&plan, &backends).await {
+        let opening = Opening::new(self, plan, self.context()?, Arc::clone(&backends));
+        match opening.stores().await {
             Ok(stores) => Ok((stores, backends)),
             Err(error) => {
                 // The first error is the one to tell; what was opened before it must not stay open.
@@ -304,160 +298,6 @@ impl StorageConfig {
                 Err(error.in_operation("open"))
             }
         }
-    }
-
-    async fn open_stores(
-        &self,
-        plan: &Arc<StoragePlan>,
-        backends: &Arc<Backends>,
-    ) -> Result<Stores> {
-        let mut stores = Stores::default();
-        let options = self.engine_options();
-        // Those first that can fail: a route begins to work in the background when it is made.
-        if let Some(backend) = self.open_store(plan, StoreKind::Users, backends).await? {
-            let route = self.user_route(plan, &*backend, backends, &mut stores)?;
-            let engine = UserEngine::start(route, &options);
-            engine.ensure_indexes().await?;
-            stores.users = Some(Arc::new(engine));
-        }
-        if let Some(backend) = self.open_store(plan, StoreKind::Revocations, backends).await? {
-            let route = self.revocation_route(plan, &*backend, backends, &mut stores)?;
-            let engine = RevocationEngine::start(route, &options);
-            engine.ensure_indexes().await?;
-            stores.revocations = Some(Arc::new(engine));
-        }
-        if let Some(backend) = self.open_store(plan, StoreKind::Documents, backends).await? {
-            let route = self.document_route(plan, &*backend, backends, &mut stores)?;
-            let engine = DocumentEngine::start(Arc::new(route), options.clone());
-            stores.documents = Some(Arc::new(engine));
-        }
-        Ok(stores)
-    }
-
-    fn document_route(
-        &self,
-        plan: &Arc<StoragePlan>,
-        backend: &dyn Backend,
-        backends: &Arc<Backends>,
-        stores: &mut Stores,
-    ) -> Result<DocumentRoute> {
-        let (primary, section) = (backend.documents()?, plan.documents.as_ref());
-        let route = &section.ok_or_else(no_block)?.route;
-        if route.strategy == Strategy::Single {
-            return Ok(DocumentRoute::single(primary, backend.ledger().ok()));
-        }
-        let shadow = self.shadow(plan, StoreKind::Documents, backends)?;
-        let start = match route.strategy {
-            Strategy::ReadReplica => DocumentReplication::start_replica,
-            Strategy::Single | Strategy::DualWrite => DocumentReplication::start,
-        };
-        let replication = start(
-            route.strategy.as_str().to_owned(),
-            Arc::clone(&primary),
-            backend.ledger()?,
-            shadow,
-            self.replication_options(route),
-        );
-        stores.routes.push((StoreKind::Documents, Arc::clone(&replication) as _));
-        stores.document_route = Some(Arc::clone(&replication));
-        let (reads, rules) = (read_from(route.reads), self.read_rules.clone());
-        Ok(match route.strategy {
-            Strategy::ReadReplica => {
-                DocumentRoute::read_replica(primary, replication, reads, rules)
-            }
-            Strategy::Single | Strategy::DualWrite => {
-                DocumentRoute::dual_write(primary, replication, reads, rules)
-            }
-        })
-    }
-
-    fn user_route(
-        &self,
-        plan: &Arc<StoragePlan>,
-        backend: &dyn Backend,
-        backends: &Arc<Backends>,
-        stores: &mut Stores,
-    ) -> Result<Arc<dyn UserBackend>> {
-        let primary = backend.users()?;
-        let replication =
-            self.swept::<Accounts>(plan, plan.users.as_ref(), &primary, backend, backends)?;
-        let Some(replication) = replication else { return Ok(primary) };
-        stores.routes.push((StoreKind::Users, Arc::clone(&replication) as _));
-        Ok(Arc::new(UserRoute::dual_write(primary, replication)))
-    }
-
-    fn revocation_route(
-        &self,
-        plan: &Arc<StoragePlan>,
-        backend: &dyn Backend,
-        backends: &Arc<Backends>,
-        stores: &mut Stores,
-    ) -> Result<Arc<dyn RevocationBackend>> {
-        let primary = backend.revocations()?;
-        let replication =
-            self.swept::<Tokens>(plan, plan.revocations.as_ref(), &primary, backend, backends)?;
-        let Some(replication) = replication else { return Ok(primary) };
-        stores.routes.push((StoreKind::Revocations, Arc::clone(&replication) as _));
-        Ok(Arc::new(RevocationRoute::dual_write(primary, replication)))
-    }
-
-    /// What keeps the shadow of accounts or revoked tokens up to date; `None` without a shadow.
-    fn swept<K: Swept>(
-        &self,
-        plan: &Arc<StoragePlan>,
-        section: Option<&StorePlan>,
-        primary: &Arc<K::Store>,
-        backend: &dyn Backend,
-        backends: &Arc<Backends>,
-    ) -> Result<Option<Arc<SweptReplication<K>>>> {
-        let route = &section.ok_or_else(no_block)?.route;
-        if route.strategy == Strategy::Single {
-            return Ok(None);
-        }
-        Ok(Some(SweptReplication::start(
-            route.strategy.as_str(),
-            Arc::clone(primary),
-            &*backend.ledger()?,
-            self.shadow(plan, K::STORE, backends)?,
-            self.replication_options(route),
-        )))
-    }
-
-    /// What opens a store's shadow, when it can be reached.
-    fn shadow(
-        &self,
-        plan: &Arc<StoragePlan>,
-        store: StoreKind,
-        backends: &Arc<Backends>,
-    ) -> Result<Arc<dyn ShadowOpener>> {
-        Ok(Arc::new(Shadow {
-            plan: Arc::clone(plan),
-            store,
-            context: self.context()?,
-            backends: Arc::clone(backends),
-        }))
-    }
-
-    fn replication_options(&self, route: &Route) -> ReplicationOptions {
-        let mirror = match route.mirror {
-            Mirror::Background => MirrorMode::Background,
-            Mirror::Wait => MirrorMode::Wait,
-        };
-        self.replication.clone().with_mirror(mirror)
-    }
-
-    /// The backend of a store; `None` if the configuration has no section for it or it is not wanted.
-    async fn open_store(
-        &self,
-        plan: &StoragePlan,
-        store: StoreKind,
-        backends: &Backends,
-    ) -> Result<Option<Arc<dyn Backend>>> {
-        let Some(section) = plan.store(store).filter(|_| self.wants(store)) else {
-            return Ok(None);
-        };
-        check_strategy(section, store)?;
-        backends.open(primary(section)?, &self.context()?).await.map(Some)
     }
 
     fn plan(&self) -> Result<StoragePlan> {
@@ -485,7 +325,7 @@ impl StorageConfig {
         }
     }
 
-    fn engine_options(&self) -> EngineOptions {
+    pub(crate) fn engine_options(&self) -> EngineOptions {
         let mut options = EngineOptions {
             clock: Arc::clone(&self.clock),
             retention: self.retention,
@@ -499,39 +339,8 @@ impl StorageConfig {
     }
 }
 
-fn primary(store: &StorePlan) -> Result<&ConfiguredBlock> {
+pub(crate) fn primary(store: &StorePlan) -> Result<&ConfiguredBlock> {
     store.primary().ok_or_else(no_block)
-}
-
-const fn read_from(reads: Reads) -> ReadFrom {
-    match reads {
-        Reads::Primary => ReadFrom::Primary,
-        Reads::Shadow => ReadFrom::Shadow,
-        Reads::Both => ReadFrom::Both,
-    }
-}
-
-fn check_strategy(section: &StorePlan, store: StoreKind) -> Result<()> {
-    match (section.route.strategy, store) {
-        (Strategy::Single, _) => Ok(()),
-        (Strategy::DualWrite, StoreKind::Users | StoreKind::Revocations)
-            if section.route.reads != Reads::Primary =>
-        {
-            Err(Error::new(ErrorKind::Unsupported, "open")
-                .with_message(
-                    "accounts and revoked tokens are decided by the primary; set `reads: primary`. A check of a token asks \
-                     the shadow, too, in any case",
-                )
-                .with_fact("store", store.as_str()))
-        }
-        (Strategy::DualWrite, _) | (Strategy::ReadReplica, StoreKind::Documents) => Ok(()),
-        (other, _) => Err(Error::new(ErrorKind::Unsupported, "open")
-            .with_message(
-                "this release does not have this strategy for this store; set `strategy: single`",
-            )
-            .with_fact("strategy", other.as_str())
-            .with_fact("store", store.as_str())),
-    }
 }
 
 /// A factory that several configurations share.

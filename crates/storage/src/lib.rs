@@ -8,6 +8,7 @@ mod flow;
 mod harness;
 mod indexes;
 mod open;
+mod opening;
 mod storage;
 mod stores;
 

@@ -27,7 +27,7 @@ use crate::options::ReplicationOptions;
 use crate::replicator::records::{self, LeaseBody};
 use crate::replicator::status::{HolderStatus, MirrorStatus, ReplicatedStatus, StatusReport};
 use crate::replicator::{DeadLetter, Tickets, not_caught_up};
-use crate::shadow::{ShadowLink, ShadowOpener};
+use crate::shadow::{NativeReplica, ShadowLink, ShadowOpener};
 
 /// Longest wait of `status` for the shadow.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
@@ -141,7 +141,7 @@ impl<K: Swept> SweptReplication<K> {
             strategy: strategy.into(),
             primary,
             primary_id,
-            link: ShadowLink::connect(shadow, primary_id, K::take),
+            link: ShadowLink::connect(shadow, primary_id, K::take, NativeReplica::Refused),
             breaker: Breaker::default(),
             mirrored: MirrorCounts::default(),
             under_way: Arc::new(Semaphore::new(options.mirrors_max)),

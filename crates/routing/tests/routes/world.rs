@@ -13,8 +13,8 @@ use syntrix_storage_core::{
     SettingsValue, Timestamp,
 };
 use syntrix_storage_routing::{
-    DocumentReplication, DocumentRoute, ReadFrom, ReadRules, ReplicationOptions, RouteControl,
-    ShadowOpener, StatusReport, same_content,
+    DocumentReplication, DocumentRoute, NativeReplica, ReadFrom, ReadRules, ReplicationOptions,
+    RouteControl, ShadowOpener, StatusReport, same_content,
 };
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,8 +68,14 @@ impl World {
     pub fn open_with(&self, opener: Arc<dyn ShadowOpener>, options: ReplicationOptions) -> Route {
         let primary = self.primary.documents().unwrap();
         let ledger = self.primary.ledger().unwrap();
-        let control =
-            DocumentReplication::start("dual-write", Arc::clone(&primary), ledger, opener, options);
+        let control = DocumentReplication::start(
+            "dual-write",
+            Arc::clone(&primary),
+            ledger,
+            opener,
+            NativeReplica::Refused,
+            options,
+        );
         let (reads, rules) = (ReadFrom::Primary, ReadRules::default());
         let route = DocumentRoute::dual_write(primary, Arc::clone(&control), reads, rules);
         Route { route, control }
