@@ -6,6 +6,7 @@
 //! connection of the pool to itself. Writes that arrive together are one statement and one commit. The change log is read by
 //! the difference of two snapshots, so it needs no privilege and no lock, and no transaction elsewhere can hold it up.
 
+mod account;
 mod apply;
 mod catalogue;
 mod connect;

@@ -1,20 +1,18 @@
 //! The accounts of one schema.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
     CallContext, Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite,
 };
 use syntrix_storage_core::{
-    Capabilities, Error, HealthReport, Result, Secret, Timestamp, User, UserId, UserListPlan,
-    UsernameKey, Version,
+    Capabilities, Error, HealthReport, Result, UserId, UserListPlan, UsernameKey, Version,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use crate::account::{Account, Login, profile_text, record};
 use crate::error::damaged;
-use crate::row::{Json, canonical_numbers, timestamp, unsigned, value};
+use crate::row::{timestamp, value};
 use crate::session::{Parameter, Session};
 use crate::sql::in_schema;
 use crate::store::{Lease, Texts};
@@ -213,89 +211,11 @@ fn behind(prefix: &str) -> String {
     characters.chain(last).collect()
 }
 
-/// An account in the form of its columns: $1 to $19.
-struct Account<'record> {
-    record: &'record UserRecord,
-    key_rule_version: i32,
-    password_hash: Option<&'record str>,
-    times: [Option<i64>; 4],
-    roles: Vec<&'record str>,
-    db_admin: Vec<&'record str>,
-    profile: String,
-    token_epoch: i64,
-    version: i64,
-    written: [i64; 2],
-}
-
-impl<'record> Account<'record> {
-    fn of(record: &'record UserRecord) -> Self {
-        let user = &record.user;
-        let times =
-            [user.password_changed_at, user.disabled_at, user.tokens_valid_after, user.deleted_at];
-        Self {
-            record,
-            key_rule_version: i32::from(record.key_rule_version),
-            password_hash: user.password_hash.as_ref().map(Secret::expose),
-            times: times.map(milliseconds),
-            roles: user.roles.iter().map(String::as_str).collect(),
-            db_admin: user.db_admin.iter().map(String::as_str).collect(),
-            profile: serde_json::Value::Object(user.profile.clone()).to_string(),
-            token_epoch: user.token_epoch as i64,
-            version: user.version.get(),
-            written: [user.created_at.as_milliseconds(), user.updated_at.as_milliseconds()],
-        }
-    }
-}
-
-/// The parameters of an account, then those of the statement itself.
-macro_rules! account_parameters {
-    ($account:ident, $id:ident, $key:ident, $profile:ident, $($own:expr),+) => {{
-        let user = &$account.record.user;
-        let values: Vec<Parameter<'_>> = vec![
-            (&$id, Type::TEXT),
-            (&user.username, Type::TEXT),
-            (&$key, Type::TEXT),
-            (&$account.key_rule_version, Type::INT4),
-            (&$account.password_hash, Type::TEXT),
-            (&user.password_algorithm, Type::TEXT),
-            (&$account.times[0], Type::INT8),
-            (&$account.roles, Type::TEXT_ARRAY),
-            (&$account.db_admin, Type::TEXT_ARRAY),
-            (&user.disabled, Type::BOOL),
-            (&$account.times[1], Type::INT8),
-            (&user.disabled_reason, Type::TEXT),
-            (&$profile, Type::JSONB),
-            (&$account.token_epoch, Type::INT8),
-            (&$account.times[2], Type::INT8),
-            (&$account.version, Type::INT8),
-            (&$account.written[0], Type::INT8),
-            (&$account.written[1], Type::INT8),
-            (&$account.times[3], Type::INT8),
-            $($own),+
-        ];
-        values
-    }};
-}
-
 async fn insert(session: &mut Session, texts: &Texts, record: &UserRecord) -> Result<UserApplied> {
-    let (account, login) = (Account::of(record), Login::of(&record.login_state()));
-    let (id, key) = (record.user.id.as_str(), record.key.as_str());
-    let profile = Json(&account.profile);
-    let values = account_parameters!(
-        account,
-        id,
-        key,
-        profile,
-        (&login.times[0], Type::INT8),
-        (&login.times[1], Type::INT8),
-        (&login.counts[0], Type::INT8),
-        (&login.times[2], Type::INT8),
-        (&login.counts[1], Type::INT8),
-        (&login.counts[2], Type::INT8),
-        (&login.counts[3], Type::INT8)
-    );
-    let inserted = session.query(&texts.user_insert, &values).await;
-    name_taken_or(inserted, UserApplied::IdTaken)
+    let (profile, login) = (profile_text(record), Login::of(&record.login_state()));
+    let account = Account::of(record, &profile);
+    let values: Vec<_> = account.parameters().into_iter().chain(login.parameters()).collect();
+    name_taken_or(session.query(&texts.user_insert, &values).await, UserApplied::IdTaken)
 }
 
 /// All columns in one statement: a name that is taken leaves the login part alone, too.
@@ -305,25 +225,12 @@ async fn swap(
     expected: (Version, u64),
     record: &UserRecord,
 ) -> Result<UserApplied> {
-    let (account, login) = (Account::of(record), Login::of(&record.login_state()));
-    let (id, key) = (record.user.id.as_str(), record.key.as_str());
+    let (profile, login) = (profile_text(record), Login::of(&record.login_state()));
+    let account = Account::of(record, &profile);
     let (version, sequence) = (expected.0.get(), expected.1 as i64);
-    let profile = Json(&account.profile);
-    let values = account_parameters!(
-        account,
-        id,
-        key,
-        profile,
-        (&login.times[0], Type::INT8),
-        (&login.times[1], Type::INT8),
-        (&login.counts[0], Type::INT8),
-        (&login.times[2], Type::INT8),
-        (&login.counts[1], Type::INT8),
-        (&login.counts[2], Type::INT8),
-        (&login.counts[3], Type::INT8),
-        (&version, Type::INT8),
-        (&sequence, Type::INT8)
-    );
+    let conditions: [Parameter<'_>; 2] = [(&version, Type::INT8), (&sequence, Type::INT8)];
+    let columns = account.parameters().into_iter().chain(login.parameters());
+    let values: Vec<_> = columns.chain(conditions).collect();
     name_taken_or(session.query(&texts.user_swap, &values).await, UserApplied::Stale)
 }
 
@@ -333,10 +240,10 @@ async fn replace(
     expected: Version,
     record: &UserRecord,
 ) -> Result<UserApplied> {
-    let account = Account::of(record);
-    let (id, key, expected) = (record.user.id.as_str(), record.key.as_str(), expected.get());
-    let profile = Json(&account.profile);
-    let values = account_parameters!(account, id, key, profile, (&expected, Type::INT8));
+    let (profile, expected) = (profile_text(record), expected.get());
+    let account = Account::of(record, &profile);
+    let condition: [Parameter<'_>; 1] = [(&expected, Type::INT8)];
+    let values: Vec<_> = account.parameters().into_iter().chain(condition).collect();
     name_taken_or(session.query(&texts.user_replace, &values).await, UserApplied::Stale)
 }
 
@@ -348,43 +255,11 @@ async fn set_login(
     state: &LoginState,
 ) -> Result<UserApplied> {
     let (id, expected, login) = (id.as_str(), expected as i64, Login::of(state));
-    let values: [Parameter<'_>; 9] = [
-        (&id, Type::TEXT),
-        (&login.times[0], Type::INT8),
-        (&login.times[1], Type::INT8),
-        (&login.counts[0], Type::INT8),
-        (&login.times[2], Type::INT8),
-        (&login.counts[1], Type::INT8),
-        (&login.counts[2], Type::INT8),
-        (&login.counts[3], Type::INT8),
-        (&expected, Type::INT8),
-    ];
+    let ends: [Parameter<'_>; 2] = [(&id, Type::TEXT), (&expected, Type::INT8)];
+    let [id, expected] = ends;
+    let values: Vec<_> = [id].into_iter().chain(login.parameters()).chain([expected]).collect();
     let rows = session.query(&texts.user_login, &values).await?;
     Ok(if rows.is_empty() { UserApplied::Stale } else { UserApplied::Yes })
-}
-
-/// The login part in the form of its columns.
-struct Login {
-    /// Last login, last failure, end of the lock.
-    times: [Option<i64>; 3],
-    /// Failures, locks, window, sequence.
-    counts: [i64; 4],
-}
-
-impl Login {
-    fn of(state: &LoginState) -> Self {
-        let LoginState { stats, window, sequence } = state;
-        let times = [stats.last_login_at, stats.last_failed_at, stats.lockout_until];
-        Self {
-            times: times.map(milliseconds),
-            counts: [
-                i64::from(stats.failed_attempts),
-                i64::from(stats.lockout_count),
-                *window as i64,
-                *sequence as i64,
-            ],
-        }
-    }
 }
 
 /// A taken id is told by no row; what is left is the name's index.
@@ -400,63 +275,6 @@ fn name_taken_or(written: Result<Vec<Row>>, otherwise: UserApplied) -> Result<Us
 fn is_name_taken(error: &Error) -> bool {
     error.fact("sqlstate") == Some("23505")
         && error.fact("constraint") == Some("users_username_key")
-}
-
-/// The record in a row of `columns!`.
-fn record(row: &Row) -> Result<UserRecord> {
-    let id = UserId::parse(value(row, 0)?).map_err(|_| damaged())?;
-    let created_at = timestamp(row, 16)?;
-    let mut user = User::first(id, value::<String>(row, 1)?, created_at);
-    let key = UsernameKey::from_stored(value::<String>(row, 2)?);
-    let key_rule_version: i32 = value(row, 3)?;
-    let key_rule_version = u16::try_from(key_rule_version).map_err(|_| damaged())?;
-    account(row, &mut user)?;
-    login(row, &mut user)?;
-    let (login_window, login_sequence) = (unsigned(value(row, 24)?)?, unsigned(value(row, 25)?)?);
-    Ok(UserRecord { user, key, key_rule_version, login_window, login_sequence })
-}
-
-fn account(row: &Row, user: &mut User) -> Result<()> {
-    user.password_hash = value::<Option<String>>(row, 4)?.map(Secret::new);
-    user.password_algorithm = value(row, 5)?;
-    user.password_changed_at = time(row, 6)?;
-    user.roles = names(row, 7)?;
-    user.db_admin = names(row, 8)?;
-    user.disabled = value(row, 9)?;
-    user.disabled_at = time(row, 10)?;
-    user.disabled_reason = value(row, 11)?;
-    let Json(profile) = value(row, 12)?;
-    user.profile = serde_json::from_str(&canonical_numbers(profile)?).map_err(|_| damaged())?;
-    user.token_epoch = unsigned(value(row, 13)?)?;
-    user.tokens_valid_after = time(row, 14)?;
-    user.version = Version::new(value(row, 15)?);
-    user.updated_at = timestamp(row, 17)?;
-    user.deleted_at = time(row, 18)?;
-    Ok(())
-}
-
-fn login(row: &Row, user: &mut User) -> Result<()> {
-    let count = |column| -> Result<u32> {
-        u32::try_from(value::<i64>(row, column)?).map_err(|_| damaged())
-    };
-    user.login.last_login_at = time(row, 19)?;
-    user.login.last_failed_at = time(row, 20)?;
-    user.login.failed_attempts = count(21)?;
-    user.login.lockout_until = time(row, 22)?;
-    user.login.lockout_count = count(23)?;
-    Ok(())
-}
-
-fn names(row: &Row, column: usize) -> Result<BTreeSet<String>> {
-    Ok(value::<Vec<String>>(row, column)?.into_iter().collect())
-}
-
-fn time(row: &Row, column: usize) -> Result<Option<Timestamp>> {
-    Ok(value::<Option<i64>>(row, column)?.map(Timestamp::from_milliseconds))
-}
-
-fn milliseconds(time: Option<Timestamp>) -> Option<i64> {
-    time.map(Timestamp::as_milliseconds)
 }
 
 #[cfg(test)]
