@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
-    merge_revocation,
+    CallContext, Canary, Insertion, RevocationBackend, RevocationChange, RevocationRequest,
+    Witnessed,
 };
 use syntrix_storage_core::{
     Capabilities, Clock, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome, Timestamp,
@@ -90,15 +90,11 @@ impl MemoryRevocations {
     }
 
     /// Decides and stores under one lock.
-    fn write<T>(
-        &self,
-        token: &TokenId,
-        decide: impl FnOnce(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>),
-    ) -> Result<Witnessed<T>> {
+    fn change<T>(&self, change: RevocationChange<T>) -> Result<Witnessed<T>> {
         let data = self.data.get()?;
         let mut state = data.revocations.lock();
         let now = self.clock.now();
-        let (value, record) = decide(state.records.get(token), now);
+        let (value, record) = change.decide(state.records.get(change.token()), now);
         state.store(record);
         Ok(Witnessed { value, now, canary: Some(data.revocations.canary) })
     }
@@ -141,7 +137,7 @@ impl RevocationBackend for MemoryRevocations {
         request: RevocationRequest,
         _: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        self.write(&request.token, |stored, now| request.join(stored, now))
+        self.change(RevocationChange::join(request))
     }
 
     async fn insert(
@@ -149,11 +145,11 @@ impl RevocationBackend for MemoryRevocations {
         request: RevocationRequest,
         _: &CallContext,
     ) -> Result<Witnessed<Insertion>> {
-        self.write(&request.token, |stored, now| request.insert(stored, now))
+        self.change(RevocationChange::insert(request))
     }
 
     async fn merge(&self, record: Revocation, _: &CallContext) -> Result<Witnessed<RevokeOutcome>> {
-        self.write(&record.token, |stored, now| merge_revocation(&record, stored, now))
+        self.change(RevocationChange::merge(record))
     }
 
     async fn scan(

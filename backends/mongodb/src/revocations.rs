@@ -7,8 +7,8 @@ use futures_util::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use syntrix_storage_core::backend::{
-    CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
-    merge_revocation,
+    CallContext, Canary, Insertion, RevocationBackend, RevocationChange, RevocationRequest,
+    Witnessed,
 };
 use syntrix_storage_core::{
     Capabilities, Error, ErrorKind, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome,
@@ -27,10 +27,6 @@ use crate::{KIND, catalogue, maintenance, witness};
 /// Two that write one token at once meet again; the one that loses reads and decides anew.
 const ATTEMPTS_MAX: usize = 100;
 
-/// What follows from what is stored, and what is to be stored then.
-type Decide<T> =
-    Box<dyn Fn(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>) + Send + Sync>;
-
 /// One handle on the revoked tokens.
 #[derive(Debug)]
 pub(crate) struct Revocations {
@@ -47,14 +43,13 @@ impl Revocations {
         Limit::new(context, self.lease.known().operation_timeout)
     }
 
-    async fn write<T: Send + 'static>(
+    async fn change<T: Send + 'static>(
         &self,
-        token: TokenId,
-        decide: Decide<T>,
+        change: RevocationChange<T>,
         context: &CallContext,
     ) -> Result<Witnessed<T>> {
         let (store, limit) = (Arc::clone(self.lease.store()?), self.limit(context));
-        limit.run(async move { write(&store, &token, &decide, limit).await }).await
+        limit.run(async move { apply(&store, &change, limit).await }).await
     }
 }
 
@@ -111,9 +106,7 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        let token = request.token.clone();
-        let decide = Box::new(move |stored: Option<&_>, now| request.join(stored, now));
-        self.write(token, decide, context).await
+        self.change(RevocationChange::join(request), context).await
     }
 
     async fn insert(
@@ -121,9 +114,7 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<Insertion>> {
-        let token = request.token.clone();
-        let decide = Box::new(move |stored: Option<&_>, now| request.insert(stored, now));
-        self.write(token, decide, context).await
+        self.change(RevocationChange::insert(request), context).await
     }
 
     async fn merge(
@@ -131,10 +122,7 @@ impl RevocationBackend for Revocations {
         record: Revocation,
         context: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        let token = record.token.clone();
-        let decide =
-            Box::new(move |stored: Option<&_>, now| merge_revocation(&record, stored, now));
-        self.write(token, decide, context).await
+        self.change(RevocationChange::merge(record), context).await
     }
 
     async fn scan(
@@ -187,17 +175,16 @@ async fn find(store: &Store, tokens: &[&TokenId], limit: Limit) -> Result<Read> 
 }
 
 /// Reads, decides, and stores under the condition that nothing was stored meanwhile.
-async fn write<T>(
+async fn apply<T>(
     store: &Store,
-    token: &TokenId,
-    decide: &Decide<T>,
+    change: &RevocationChange<T>,
     limit: Limit,
 ) -> Result<Witnessed<T>> {
     for _ in 0..ATTEMPTS_MAX {
-        let read = find(store, &[token], limit).await?;
+        let read = find(store, &[change.token()], limit).await?;
         let stored = read.records.first();
         let current = stored.map(record).transpose()?;
-        let (value, next) = decide(current.as_ref(), read.now(&*store.clock));
+        let (value, next) = change.decide(current.as_ref(), read.now(&*store.clock));
         let Some(next) = next else { return Ok(witnessed(store, &read, value)) };
         if put(store, stored, &next).await? {
             return Ok(witnessed(store, &read, value));

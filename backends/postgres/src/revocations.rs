@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
-    merge_revocation,
+    CallContext, Canary, Insertion, RevocationBackend, RevocationChange, RevocationRequest,
+    Witnessed,
 };
 use syntrix_storage_core::{
     Capabilities, Error, ErrorKind, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome,
@@ -78,17 +78,13 @@ impl Revocations {
     }
 
     /// Reads, decides, and stores if nothing changed since: the rule is the core's, the atom the server's.
-    async fn decide<T>(
-        &self,
-        token: &TokenId,
-        decide: impl Fn(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>) + Send,
-    ) -> Result<Witnessed<T>> {
+    async fn change<T: Send>(&self, change: RevocationChange<T>) -> Result<Witnessed<T>> {
         let store = self.lease.store()?;
         let mut session = store.pool.session().await?;
         for _ in 0..ATTEMPTS_MAX {
-            let read = read_for_write(&mut session, &store.texts, token).await?;
+            let read = read_for_write(&mut session, &store.texts, change.token()).await?;
             let Witnessed { value: stored, now, canary } = read;
-            let (value, next) = decide(stored.as_deref(), now);
+            let (value, next) = change.decide(stored.as_deref(), now);
             let done = match next {
                 None => true,
                 Some(next) => {
@@ -155,7 +151,7 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         _: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        self.decide(&request.token, |stored, now| request.join(stored, now)).await
+        self.change(RevocationChange::join(request)).await
     }
 
     async fn insert(
@@ -163,11 +159,11 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         _: &CallContext,
     ) -> Result<Witnessed<Insertion>> {
-        self.decide(&request.token, |stored, now| request.insert(stored, now)).await
+        self.change(RevocationChange::insert(request)).await
     }
 
     async fn merge(&self, record: Revocation, _: &CallContext) -> Result<Witnessed<RevokeOutcome>> {
-        self.decide(&record.token, |stored, now| merge_revocation(&record, stored, now)).await
+        self.change(RevocationChange::merge(record)).await
     }
 
     async fn scan(

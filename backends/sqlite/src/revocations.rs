@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use syntrix_storage_core::backend::{
-    CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
-    merge_revocation,
+    CallContext, Canary, Insertion, RevocationBackend, RevocationChange, RevocationRequest,
+    Witnessed,
 };
 use syntrix_storage_core::{
     Capabilities, Clock, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome, Timestamp,
@@ -52,38 +52,27 @@ impl Revocations {
         Witnessed { value, now, canary: Some(self.canary) }
     }
 
-    async fn write<T: Send + 'static>(
+    async fn change<T: Send + 'static>(
         &self,
-        token: TokenId,
-        decide: Decide<T>,
+        change: RevocationChange<T>,
         context: &CallContext,
     ) -> Result<Witnessed<T>> {
         let writer = &self.lease.store()?.writer;
-        let (value, now) = writer.write_one(Decision { token, decide }, context.deadline).await?;
+        let (value, now) = writer.write_one(change, context.deadline).await?;
         Ok(self.witnessed(value, now))
     }
 }
 
-/// What follows from what is stored, and what is to be stored then.
-type Decide<T> =
-    Box<dyn Fn(Option<&Revocation>, Timestamp) -> (T, Option<Revocation>) + Send + Sync>;
-
-/// A token, and the rule by which its record changes.
-struct Decision<T> {
-    token: TokenId,
-    decide: Decide<T>,
-}
-
-impl<T: Send + 'static> Change for Decision<T> {
+impl<T: Send + 'static> Change for RevocationChange<T> {
     type Answer = (T, Timestamp);
 
     fn apply(&self, group: &mut Group<'_>) -> Outcome<Self::Answer> {
         let (connection, now) = (group.connection(), group.now());
-        let stored = match find(connection, &self.token)? {
+        let stored = match find(connection, self.token())? {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error)),
         };
-        let (value, next) = (self.decide)(stored.as_deref(), now);
+        let (value, next) = self.decide(stored.as_deref(), now);
         if let Some(next) = next {
             store(connection, stored.as_deref(), &next, now)?;
         }
@@ -141,9 +130,7 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        let token = request.token.clone();
-        let decide = Box::new(move |stored: Option<&_>, now| request.join(stored, now));
-        self.write(token, decide, context).await
+        self.change(RevocationChange::join(request), context).await
     }
 
     async fn insert(
@@ -151,9 +138,7 @@ impl RevocationBackend for Revocations {
         request: RevocationRequest,
         context: &CallContext,
     ) -> Result<Witnessed<Insertion>> {
-        let token = request.token.clone();
-        let decide = Box::new(move |stored: Option<&_>, now| request.insert(stored, now));
-        self.write(token, decide, context).await
+        self.change(RevocationChange::insert(request), context).await
     }
 
     async fn merge(
@@ -161,10 +146,7 @@ impl RevocationBackend for Revocations {
         record: Revocation,
         context: &CallContext,
     ) -> Result<Witnessed<RevokeOutcome>> {
-        let token = record.token.clone();
-        let decide =
-            Box::new(move |stored: Option<&_>, now| merge_revocation(&record, stored, now));
-        self.write(token, decide, context).await
+        self.change(RevocationChange::merge(record), context).await
     }
 
     async fn scan(

@@ -7,6 +7,7 @@ mod document;
 mod factory;
 mod lease;
 mod ledger;
+mod revocation_change;
 mod revocations;
 mod users;
 
@@ -14,6 +15,7 @@ pub use document::{Applied, CallContext, Change, DocumentBackend, Feed, FeedPage
 pub use factory::{Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet};
 pub use lease::{Lease, LeaseCount, Leased};
 pub use ledger::{Ledger, LedgerKey, LedgerRecord, StoreId, check_ledger_body};
+pub use revocation_change::RevocationChange;
 pub use revocations::{
     Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed, merge_revocation,
 };
