@@ -4,13 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use syntrix_storage_core::backend::{Ledger, LedgerKey};
+use syntrix_storage_core::backend::Ledger;
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
 use crate::replication::DocumentReplication;
+use crate::replicator::records::{self, PULSE, PulseBody};
 
-/// The record by which a native replica shows how far it is: it replicates that as it does everything else.
-const PULSE: &str = "documents/pulse";
 /// Between two looks for the pulse on the replica.
 const PULSE_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -49,10 +48,9 @@ pub(crate) async fn barrier(replication: &Arc<DocumentReplication>) -> Result<()
     }
     let shadow = replication.link().opened().await;
     let primary = replication.primary_ledger();
-    let key = LedgerKey::parse(PULSE)?;
-    let revision = beat(primary, &key).await?;
+    let revision = beat(primary).await?;
     loop {
-        let seen = shadow.ledger.read(&key).await?.map_or(0, |record| record.revision);
+        let seen = pulse(&*shadow.ledger).await?.unwrap_or_default();
         if seen >= revision {
             return Ok(());
         }
@@ -61,14 +59,16 @@ pub(crate) async fn barrier(replication: &Arc<DocumentReplication>) -> Result<()
 }
 
 /// Writes the pulse. Whoever else writes it meanwhile does so for us, too.
-async fn beat(primary: &dyn Ledger, key: &LedgerKey) -> Result<u64> {
-    let found = primary.read(key).await?.map(|record| record.revision);
-    let body = br#"{"format":1}"#.to_vec();
-    if let Some(revision) = primary.write(key, found, body).await? {
+async fn beat(primary: &dyn Ledger) -> Result<u64> {
+    let found = pulse(primary).await?;
+    if let Some(revision) = records::write(primary, PULSE, found, &PulseBody {}).await? {
         return Ok(revision);
     }
-    let written = primary.read(key).await?.map(|record| record.revision);
-    written.ok_or_else(|| {
+    pulse(primary).await?.ok_or_else(|| {
         Error::new(ErrorKind::Internal, "replica").with_message("the ledger lost a record")
     })
+}
+
+async fn pulse(ledger: &dyn Ledger) -> Result<Option<u64>> {
+    Ok(records::read::<PulseBody>(ledger, PULSE).await?.map(|(revision, _)| revision))
 }

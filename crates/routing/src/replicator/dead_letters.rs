@@ -7,7 +7,7 @@ use serde::Serialize;
 use syntrix_storage_core::backend::{Ledger, LedgerKey};
 use syntrix_storage_core::{Document, DocumentPath, Error, ErrorKind, Result};
 
-use crate::replicator::records::{self, DEAD, DeadBody, FORMAT};
+use crate::replicator::records::{self, DEAD, DeadBody};
 
 /// Letters read at once.
 const PAGE: usize = 500;
@@ -55,7 +55,6 @@ impl DeadLetters {
                 .with_fact("limit", self.limit));
         }
         let body = DeadBody {
-            format: FORMAT,
             path: document.path().as_str().to_owned(),
             version: document.version().get(),
             reason: reason.to_string(),

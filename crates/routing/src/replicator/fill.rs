@@ -19,7 +19,7 @@ use syntrix_storage_core::{
 use crate::replicator::Interrupt;
 use crate::replicator::apply::{Applier, Source, strong};
 use crate::replicator::purge;
-use crate::replicator::records::{self, FILL, FORMAT, FillBody};
+use crate::replicator::records::{self, FILL, FillBody};
 use crate::replicator::throttle::Throttle;
 
 /// Records read at once.
@@ -46,7 +46,7 @@ impl<'session> Fill<'session> {
     ) -> Result<Self> {
         let found = records::read::<FillBody>(&**ledger, FILL).await?;
         let revision = found.as_ref().map(|(revision, _)| *revision);
-        let fresh = FillBody { format: FORMAT, fill: number, ..FillBody::default() };
+        let fresh = FillBody { fill: number, ..FillBody::default() };
         let body = found.map(|(_, body)| body).filter(|body| body.fill == number);
         Ok(Self {
             applier,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use syntrix_storage_core::Result;
 use syntrix_storage_core::backend::Ledger;
 
-use crate::replicator::records::{self, FORMAT, LeaseBody};
+use crate::replicator::records::{self, LeaseBody};
 
 /// Wants the lease.
 #[derive(Debug)]
@@ -56,8 +56,7 @@ impl Competitor {
         expected: Option<u64>,
         term: u64,
     ) -> Result<Option<Held>> {
-        let body =
-            LeaseBody { format: FORMAT, holder: self.name.clone(), term, beat: 0, released: false };
+        let body = LeaseBody { holder: self.name.clone(), term, beat: 0, released: false };
         let written_at = Instant::now();
         let revision = records::write(&**ledger, self.record, expected, &body).await?;
         self.seen = None;

@@ -6,7 +6,7 @@
 use syntrix_storage_core::backend::{DocumentBackend, Ledger, StoreId};
 use syntrix_storage_core::{Clock, Result, SystemClock, Timestamp};
 
-use crate::replicator::records::{self, FORMAT, PIN, PinBody};
+use crate::replicator::records::{self, PIN, PinBody};
 
 /// Tombstones removed from the shadow in one step.
 const BATCH: usize = 1000;
@@ -25,7 +25,7 @@ pub(crate) async fn set_pin(ledger: &dyn Ledger, shadow: StoreId) -> Result<()> 
             return Ok(());
         }
         let since_ms = SystemClock.now().as_milliseconds();
-        let body = PinBody { format: FORMAT, shadow: shadow.clone(), since_ms };
+        let body = PinBody { shadow: shadow.clone(), since_ms };
         let revision = found.map(|(revision, _)| revision);
         if records::write(ledger, PIN, revision, &body).await?.is_some() {
             return Ok(());

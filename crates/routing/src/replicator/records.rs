@@ -6,19 +6,20 @@ use syntrix_storage_core::backend::{Ledger, LedgerKey, StoreId};
 use syntrix_storage_core::{DocumentPath, Error, ErrorKind, Position, Result};
 
 /// The form of all records of this release.
-pub(crate) const FORMAT: u32 = 1;
+const FORMAT: u32 = 1;
 
 pub(crate) const LEASE: &str = "documents/lease";
 pub(crate) const CHECKPOINT: &str = "documents/checkpoint";
 pub(crate) const FILL: &str = "documents/fill";
 pub(crate) const PIN: &str = "documents/pin";
 pub(crate) const DEAD: &str = "documents/dead/";
+/// By it a native replica shows how far it is: it replicates that as it does everything else. On the primary.
+pub(crate) const PULSE: &str = "documents/pulse";
 
 /// Who may replicate. On the shadow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LeaseBody {
-    pub(crate) format: u32,
     /// A random name; what else it says is for people.
     pub(crate) holder: String,
     /// One more with every holder.
@@ -33,7 +34,6 @@ pub(crate) struct LeaseBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CheckpointBody {
-    pub(crate) format: u32,
     /// Store id of the primary.
     pub(crate) primary: String,
     pub(crate) term: u64,
@@ -52,7 +52,6 @@ pub(crate) struct CheckpointBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FillBody {
-    pub(crate) format: u32,
     /// Which fill.
     pub(crate) fill: u64,
     /// Everything up to this path was copied.
@@ -69,21 +68,31 @@ pub(crate) struct FillBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PinBody {
-    pub(crate) format: u32,
     /// Store id of the shadow.
     pub(crate) shadow: String,
     /// When it was set, by the clock of who did; for people.
     pub(crate) since_ms: i64,
 }
 
+/// Says nothing but that it was written. On the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PulseBody {}
+
 /// A document that the shadow refuses. On the shadow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeadBody {
-    pub(crate) format: u32,
     pub(crate) path: String,
     pub(crate) version: i64,
     pub(crate) reason: String,
+}
+
+/// A record as it lies in a ledger.
+#[derive(Serialize, Deserialize)]
+struct Envelope<B> {
+    format: u32,
+    #[serde(flatten)]
+    body: B,
 }
 
 /// A [`Position`] in JSON.
@@ -138,7 +147,10 @@ pub(crate) async fn read<B: DeserializeOwned>(
 }
 
 pub(crate) fn decode<B: DeserializeOwned>(name: &str, body: &[u8]) -> Result<B> {
-    serde_json::from_slice(body).map_err(|_| damaged(name))
+    match serde_json::from_slice::<Envelope<B>>(body) {
+        Ok(Envelope { format: FORMAT, body }) => Ok(body),
+        _ => Err(damaged(name)),
+    }
 }
 
 /// Writes a record; `None` if it does not have the revision `expected` any more.
@@ -148,7 +160,8 @@ pub(crate) async fn write<B: Serialize + Sync>(
     expected: Option<u64>,
     body: &B,
 ) -> Result<Option<u64>> {
-    let body = serde_json::to_vec(body).map_err(|error| damaged(name).with_source(error))?;
+    let record = Envelope { format: FORMAT, body };
+    let body = serde_json::to_vec(&record).map_err(|error| damaged(name).with_source(error))?;
     ledger.write(&key(name)?, expected, body).await
 }
 
@@ -172,6 +185,16 @@ mod tests {
         let damaged = PositionBody { state: "0".into(), ..body.clone() };
         assert_eq!(Position::try_from(&damaged).unwrap().state, [0], "one digit is a byte, too");
         assert!(Position::try_from(&PositionBody { state: "zz".into(), ..body }).is_err());
+    }
+
+    #[test]
+    fn a_record_of_another_form_is_not_read_as_ours() {
+        let read = |text: &str| decode::<PinBody>(PIN, text.as_bytes());
+        assert_eq!(read(r#"{"format":1,"shadow":"ab","sinceMs":7}"#).unwrap().since_ms, 7);
+        for other in [r#"{"format":2,"shadow":"ab","sinceMs":7}"#, r#"{"shadow":"ab","sinceMs":7}"#]
+        {
+            assert_eq!(read(other).unwrap_err().kind(), ErrorKind::Internal);
+        }
     }
 
     #[test]

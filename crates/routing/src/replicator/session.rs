@@ -13,7 +13,7 @@ use crate::replicator::checkpoint::{self, Checkpoint};
 use crate::replicator::dead_letters::{self, DeadLetters};
 use crate::replicator::fill::{self, Fill};
 use crate::replicator::follow::Follower;
-use crate::replicator::records::{self, CheckpointBody, FORMAT};
+use crate::replicator::records::{self, CheckpointBody};
 use crate::replicator::{Backoff, Interrupt, Outcome, Replicator, purge};
 use crate::shadow::OpenShadow;
 
@@ -144,7 +144,6 @@ impl<'replicator> Session<'replicator> {
                 let (end, _) = self.replicator.primary.feed_end().await?;
                 let fill = other.as_ref().map_or(1, |(_, body)| body.fill + 1);
                 let body = CheckpointBody {
-                    format: FORMAT,
                     primary,
                     term: self.term,
                     position: (&end).into(),

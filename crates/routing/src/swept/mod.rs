@@ -90,7 +90,6 @@ pub trait SweptStore: Send + Sync + fmt::Debug + 'static {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PassesBody {
-    pub(crate) format: u32,
     /// Store id of the primary.
     pub(crate) primary: String,
     pub(crate) term: u64,

@@ -11,7 +11,7 @@ use syntrix_storage_core::{Error, ErrorKind, Result};
 
 use crate::holder::{self, Duty, OTHER_PRIMARY, Standing};
 use crate::options::ReplicationOptions;
-use crate::replicator::records::{self, FORMAT};
+use crate::replicator::records;
 use crate::replicator::{Backoff, Interrupt, Outcome};
 use crate::shadow::{OpenShadow, ShadowLink};
 use crate::swept::{PassesBody, Swept, SweptReplication, SweptStore as _};
@@ -215,7 +215,7 @@ impl Progress {
 }
 
 fn first_body(primary: String, term: u64) -> PassesBody {
-    PassesBody { format: FORMAT, primary, term, passes: 0, filled: false, refused: 0, void: false }
+    PassesBody { primary, term, passes: 0, filled: false, refused: 0, void: false }
 }
 
 /// A shadow that cannot list its records is not asked.
