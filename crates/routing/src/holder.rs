@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 use syntrix_storage_core::Result;
 use syntrix_storage_core::backend::{Ledger, StoreId};
 
 use crate::options::ReplicationOptions;
-use crate::replicator::lease::{Competitor, Held};
+use crate::replicator::lease::{self, Competitor, Held};
 use crate::replicator::{Backoff, Interrupt, records};
 use crate::shadow::{OpenShadow, ShadowLink};
 
@@ -18,8 +19,8 @@ const REFUSED_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) const OTHER_PRIMARY: &str = "the shadow's checkpoint names another primary; use an empty database as shadow, \
      or run `routing drop` with the configuration it belongs to";
 
-/// What the record on the shadow says about the route.
-#[derive(Debug)]
+/// What the holder's record on the shadow says about the route, among other things.
+#[derive(Debug, Deserialize)]
 pub(crate) struct Standing {
     /// Store id of the primary it belongs to.
     pub(crate) primary: String,
@@ -38,6 +39,9 @@ pub(crate) trait Duty: Send + Sync {
     /// The record of the lease, on the shadow.
     fn lease(&self) -> &'static str;
 
+    /// The record of how far the work is, on the shadow. It has what [`Standing`] has.
+    fn record(&self) -> &'static str;
+
     /// The way to the shadow.
     fn link(&self) -> &ShadowLink<Self::Store>;
 
@@ -52,9 +56,6 @@ pub(crate) trait Duty: Send + Sync {
 
     /// Does it until something ends it; `None` if the route ended, after what must be saved was.
     async fn replicate(&self, shadow: &OpenShadow<Self::Store>, term: u64) -> Option<Interrupt>;
-
-    /// What the holder's record says.
-    async fn standing(&self, ledger: &dyn Ledger) -> Result<Option<Standing>>;
 }
 
 /// Competes and works until the route ends.
@@ -138,13 +139,28 @@ fn note_end<D: Duty + ?Sized>(duty: &D, ended: Interrupt) -> Option<Duration> {
 /// Another process replicates: learns from its record whether writes may be mirrored.
 async fn stand_by<D: Duty + ?Sized>(duty: &D, shadow: &OpenShadow<D::Store>) -> Duration {
     let (link, ours) = (duty.link(), records::id_text(duty.primary_id()));
-    match duty.standing(&*shadow.ledger).await {
-        Ok(Some(standing)) if standing.void && link.is_mirrored() => link.drop_route(),
-        Ok(Some(standing)) if standing.void => {}
-        Ok(Some(standing)) if standing.primary == ours => link.accept(standing.filled),
+    match records::read::<Standing>(&*shadow.ledger, duty.record()).await {
+        Ok(Some((_, standing))) if standing.void && link.is_mirrored() => link.drop_route(),
+        Ok(Some((_, standing))) if standing.void => {}
+        Ok(Some((_, standing))) if standing.primary == ours => link.accept(standing.filled),
         Ok(Some(_)) => link.refuse(OTHER_PRIMARY),
         Ok(None) => {}
         Err(error) => link.failed(&error),
     }
     duty.options().standby_interval
+}
+
+/// Voids the holder's record and takes the lease away from whoever has it: every process that has the route open stops.
+pub(crate) async fn give_up<D: Duty + ?Sized>(duty: &D, ledger: &dyn Ledger) -> Result<()> {
+    type Members = serde_json::Map<String, serde_json::Value>;
+    while let Some((revision, mut members)) =
+        records::read::<Members>(ledger, duty.record()).await?
+    {
+        members.insert("void".into(), true.into());
+        members.insert("filled".into(), false.into());
+        if records::write(ledger, duty.record(), Some(revision), &members).await?.is_some() {
+            break;
+        }
+    }
+    lease::revoke(ledger, duty.lease()).await
 }

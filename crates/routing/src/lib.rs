@@ -12,6 +12,7 @@ mod fault;
 mod holder;
 mod mirror;
 mod options;
+mod outbox;
 mod plan;
 mod reads;
 mod replication;
@@ -39,7 +40,7 @@ pub use revocations::RevocationRoute;
 pub use shadow::{NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 pub use swept::accounts::Accounts;
 pub use swept::tokens::Tokens;
-pub use swept::{Swept, SweptReplication, SweptStore};
+pub use swept::{Swept, SweptReplication};
 pub use users::UserRoute;
 pub use verify::{
     Barrier, Depth, Finding, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,

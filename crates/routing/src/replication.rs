@@ -11,16 +11,15 @@ use syntrix_storage_core::{
 };
 
 use crate::control::RouteControl;
+use crate::holder;
 use crate::mirror::Mirror;
 use crate::options::{MirrorMode, ReplicationOptions};
 use crate::replicator::apply::Applier;
 use crate::replicator::dead_letters::{self, DeadLetter, DeadLetters};
 use crate::replicator::purge::{self, purge_shadow};
-use crate::replicator::records::{
-    self, CHECKPOINT, CheckpointBody, FILL, FillBody, LEASE, LeaseBody,
-};
-use crate::replicator::status::{FillStatus, HolderStatus, LagStatus, MirrorStatus, StatusReport};
-use crate::replicator::{Replicator, checkpoint, lease, not_caught_up};
+use crate::replicator::records::{self, CheckpointBody, FILL, FillBody, LEASE, LeaseBody};
+use crate::replicator::status::{FillStatus, HolderStatus, LagStatus, StatusReport};
+use crate::replicator::{Replicator, checkpoint, not_caught_up};
 use crate::shadow::{NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 
 /// Longest wait of a purge for the shadow to catch up.
@@ -174,7 +173,7 @@ impl DocumentReplication {
     pub(crate) async fn close(&self) -> Result<()> {
         let end = Instant::now() + self.options.close_timeout;
         let left = || end.saturating_duration_since(Instant::now());
-        self.mirror.settle(left()).await;
+        self.mirror.outbox.settle(left()).await;
         if self.leads() && self.link.state() == ShadowState::Up {
             // Whatever is left then, the next holder delivers.
             let _ = tokio::time::timeout(left(), self.replicator.reach_end()).await;
@@ -212,27 +211,6 @@ impl DocumentReplication {
             counts: Arc::clone(&self.replicator.counts),
             options: self.options.clone(),
         })
-    }
-
-    async fn void_checkpoint(&self, ledger: &dyn Ledger) -> Result<()> {
-        while let Some((revision, body)) = checkpoint::read(ledger).await? {
-            let body = CheckpointBody { void: true, filled: false, ..body };
-            if records::write(ledger, CHECKPOINT, Some(revision), &body).await?.is_some() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn mirror_status(&self) -> MirrorStatus {
-        let counts = &self.mirror.counts;
-        MirrorStatus {
-            breaker: self.mirror.breaker.state_now(),
-            opened: self.mirror.breaker.opened(),
-            confirmed: counts.confirmed.load(Ordering::Relaxed),
-            failed: counts.failed.load(Ordering::Relaxed),
-            skipped: counts.skipped.load(Ordering::Relaxed),
-        }
     }
 
     /// What the records on the shadow say.
@@ -307,7 +285,7 @@ impl RouteControl for DocumentReplication {
             filled: self.link.is_filled(),
             holder: None,
             lag: None,
-            mirror: self.mirror_status(),
+            mirror: self.mirror.outbox.status(),
             replicated: self.replicator.counts.report(),
             dead_letters: None,
             fill: None,
@@ -360,8 +338,7 @@ impl RouteControl for DocumentReplication {
         self.link.drop_route();
         self.replicator.wait_until_stopped(self.options.close_timeout).await;
         if let Ok(shadow) = shadow {
-            self.void_checkpoint(&*shadow.ledger).await?;
-            lease::revoke(&*shadow.ledger, LEASE).await?;
+            holder::give_up(&*self.replicator, &*shadow.ledger).await?;
         }
         purge::lift_pin(&*self.primary_ledger).await
     }

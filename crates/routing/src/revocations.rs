@@ -39,12 +39,12 @@ impl RevocationRoute {
         let asked = shadow.get_many(tokens, context);
         match tokio::time::timeout(self.replication.options.mirror_timeout, asked).await {
             Ok(Ok(found)) if found.canary == Some(shadow.canary()) => {
-                self.replication.breaker.succeeded();
+                self.replication.outbox.breaker.succeeded();
                 found.value
             }
             answer => {
                 tracing::debug!(answered = answer.is_ok(), "the shadow took no part in a check");
-                self.replication.breaker.failed();
+                self.replication.outbox.breaker.failed();
                 Vec::new()
             }
         }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 pub use dead_letters::DeadLetter;
 
-use crate::holder::{self, Duty, Standing};
+use crate::holder::{self, Duty};
 use crate::options::ReplicationOptions;
 use crate::replicator::session::Session;
 use crate::replicator::status::Counts;
@@ -185,6 +185,10 @@ impl Duty for Replicator {
         records::LEASE
     }
 
+    fn record(&self) -> &'static str {
+        records::CHECKPOINT
+    }
+
     fn link(&self) -> &ShadowLink<dyn DocumentBackend> {
         &self.link
     }
@@ -213,15 +217,6 @@ impl Duty for Replicator {
         }
         session.save_at_end().await;
         None
-    }
-
-    async fn standing(&self, ledger: &dyn Ledger) -> Result<Option<Standing>> {
-        let found = checkpoint::read(ledger).await?;
-        Ok(found.map(|(_, body)| Standing {
-            primary: body.primary,
-            filled: body.filled,
-            void: body.void,
-        }))
     }
 }
 

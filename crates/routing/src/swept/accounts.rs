@@ -12,7 +12,7 @@ use syntrix_storage_core::backend::{
 };
 use syntrix_storage_core::{Error, ErrorKind, Operation, Result, Retry, UserId};
 
-use crate::swept::{Swept, SweptStore};
+use crate::swept::Swept;
 
 const CALL: CallContext = CallContext::new(Operation::Migrate);
 /// Each attempt that fails means that somebody else's write succeeded.
@@ -46,6 +46,14 @@ impl Swept for Accounts {
         backend.users()
     }
 
+    async fn ensure(store: &dyn UserBackend) -> Result<()> {
+        store.ensure_indexes().await
+    }
+
+    async fn close(store: &dyn UserBackend) -> Result<()> {
+        store.close().await
+    }
+
     fn key(record: &UserRecord) -> UserId {
         record.user.id.clone()
     }
@@ -68,17 +76,6 @@ impl Swept for Accounts {
         record: UserRecord,
     ) -> Result<bool> {
         bring(primary, shadow, record).await
-    }
-}
-
-#[async_trait]
-impl SweptStore for dyn UserBackend {
-    async fn ensure(&self) -> Result<()> {
-        self.ensure_indexes().await
-    }
-
-    async fn let_go(&self) -> Result<()> {
-        self.close().await
     }
 }
 

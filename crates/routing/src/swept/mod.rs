@@ -18,14 +18,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use syntrix_storage_core::backend::{Backend, Ledger, StoreId, StoreKind};
 use syntrix_storage_core::{Error, ErrorKind, Result};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-use crate::breaker::{Breaker, BreakerState};
+use crate::breaker::BreakerState;
 use crate::control::RouteControl;
-use crate::mirror::MirrorCounts;
+use crate::holder;
 use crate::options::ReplicationOptions;
+use crate::outbox::Outbox;
 use crate::replicator::records::{self, LeaseBody};
-use crate::replicator::status::{HolderStatus, MirrorStatus, ReplicatedStatus, StatusReport};
+use crate::replicator::status::{HolderStatus, ReplicatedStatus, StatusReport};
 use crate::replicator::{DeadLetter, Tickets, not_caught_up};
 use crate::shadow::{NativeReplica, ShadowLink, ShadowOpener};
 
@@ -40,7 +41,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 #[async_trait]
 pub trait Swept: fmt::Debug + Send + Sync + 'static {
     /// The backend's trait.
-    type Store: SweptStore + ?Sized;
+    type Store: fmt::Debug + Send + Sync + ?Sized + 'static;
     /// What names a record.
     type Key: Clone + fmt::Debug + Send + Sync + 'static;
     /// What is brought over.
@@ -54,6 +55,12 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
 
     /// The store of an open backend.
     fn take(backend: &dyn Backend) -> Result<Arc<Self::Store>>;
+
+    /// Verifies what the store relies on.
+    async fn ensure(store: &Self::Store) -> Result<()>;
+
+    /// Lets go of everything.
+    async fn close(store: &Self::Store) -> Result<()>;
 
     /// The name of a record.
     fn key(record: &Self::Record) -> Self::Key;
@@ -74,16 +81,6 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
         shadow: &Self::Store,
         record: Self::Record,
     ) -> Result<bool>;
-}
-
-/// What all stores of this kind can.
-#[async_trait]
-pub trait SweptStore: Send + Sync + fmt::Debug + 'static {
-    /// Verifies what the store relies on.
-    async fn ensure(&self) -> Result<()>;
-
-    /// Lets go of everything.
-    async fn let_go(&self) -> Result<()>;
 }
 
 /// How far the passes are. On the shadow.
@@ -117,9 +114,7 @@ pub struct SweptReplication<K: Swept> {
     pub(crate) primary: Arc<K::Store>,
     primary_id: StoreId,
     pub(crate) link: Arc<ShadowLink<K::Store>>,
-    pub(crate) breaker: Breaker,
-    mirrored: MirrorCounts,
-    under_way: Arc<Semaphore>,
+    pub(crate) outbox: Outbox,
     counts: SweepCounts,
     tickets: Tickets,
     stopped: watch::Sender<bool>,
@@ -141,9 +136,7 @@ impl<K: Swept> SweptReplication<K> {
             primary,
             primary_id,
             link: ShadowLink::connect(shadow, primary_id, K::take, NativeReplica::Refused),
-            breaker: Breaker::default(),
-            mirrored: MirrorCounts::default(),
-            under_way: Arc::new(Semaphore::new(options.mirrors_max)),
+            outbox: Outbox::new(&options),
             counts: SweepCounts::default(),
             tickets: Tickets { asked: watch::Sender::new(0), served: watch::Sender::new(0) },
             stopped: watch::Sender::new(false),
@@ -156,7 +149,7 @@ impl<K: Swept> SweptReplication<K> {
     /// The shadow's store, if it answered lately. Asking it tries nothing: that is the mirrors' and the passes' part.
     pub(crate) fn live_shadow(&self) -> Option<&Arc<K::Store>> {
         let shadow = self.link.get().filter(|_| self.link.is_mirrored());
-        let shadow = shadow.filter(|_| self.breaker.state_now() == BreakerState::Closed);
+        let shadow = shadow.filter(|_| self.outbox.breaker.state_now() == BreakerState::Closed);
         shadow.map(|shadow| &shadow.store)
     }
 
@@ -169,14 +162,14 @@ impl<K: Swept> SweptReplication<K> {
     pub(crate) async fn close(&self) -> Result<()> {
         let end = Instant::now() + self.options.close_timeout;
         let left = || end.saturating_duration_since(Instant::now());
-        self.settle_mirrors(left()).await;
+        self.outbox.settle(left()).await;
         self.link.close();
         let mut stopped = self.stopped.subscribe();
         let stops = stopped.wait_for(|stopped| *stopped);
         // Who takes longer is a holder that does not answer; others take the lease after its time.
         let _ = tokio::time::timeout(left().max(CLOSE_MIN), stops).await;
         match self.link.get() {
-            Some(shadow) => shadow.store.let_go().await,
+            Some(shadow) => K::close(&shadow.store).await,
             None => Ok(()),
         }
     }
@@ -237,13 +230,7 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
             filled: self.link.is_filled(),
             holder: None,
             lag: None,
-            mirror: MirrorStatus {
-                breaker: self.breaker.state_now(),
-                opened: self.breaker.opened(),
-                confirmed: count(&self.mirrored.confirmed),
-                failed: count(&self.mirrored.failed),
-                skipped: count(&self.mirrored.skipped),
-            },
+            mirror: self.outbox.status(),
             replicated: ReplicatedStatus {
                 applied: count(&self.counts.applied),
                 known: count(&self.counts.known),
@@ -289,16 +276,7 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
         let stops = stopped.wait_for(|stopped| *stopped);
         let _ = tokio::time::timeout(self.options.close_timeout, stops).await;
         let Some(shadow) = shadow else { return Ok(()) };
-        while let Some((revision, body)) =
-            records::read::<PassesBody>(&*shadow.ledger, K::PASSES).await?
-        {
-            let void = PassesBody { void: true, filled: false, ..body };
-            let written = records::write(&*shadow.ledger, K::PASSES, Some(revision), &void).await?;
-            if written.is_some() {
-                break;
-            }
-        }
-        Ok(())
+        holder::give_up(self, &*shadow.ledger).await
     }
 }
 

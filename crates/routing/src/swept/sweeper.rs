@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
-use syntrix_storage_core::backend::{Ledger, StoreId};
+use syntrix_storage_core::backend::StoreId;
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
-use crate::holder::{self, Duty, OTHER_PRIMARY, Standing};
+use crate::holder::{self, Duty, OTHER_PRIMARY};
 use crate::options::ReplicationOptions;
 use crate::replicator::records;
 use crate::replicator::{Backoff, Interrupt, Outcome};
 use crate::shadow::{OpenShadow, ShadowLink};
-use crate::swept::{PassesBody, Swept, SweptReplication, SweptStore as _};
+use crate::swept::{PassesBody, Swept, SweptReplication};
 
 /// Records of one step.
 const PAGE: usize = 500;
@@ -83,7 +83,7 @@ impl<K: Swept> SweptReplication<K> {
             (body.passes, body.refused, body.filled) = (body.passes + 1, refused, refused == 0);
             progress.save::<K>(shadow).await?;
             self.link.accept(refused == 0);
-            self.breaker.succeeded();
+            self.outbox.breaker.succeeded();
             self.tickets.served.send_replace(ticket);
             self.rest(ticket).await;
         }
@@ -113,7 +113,7 @@ impl<K: Swept> SweptReplication<K> {
             }
             _ => {}
         }
-        shadow.store.ensure().await?;
+        K::ensure(&shadow.store).await?;
         let (revision, body) = match found {
             Some((revision, body)) if !body.void => (Some(revision), PassesBody { term, ..body }),
             other => (other.map(|(revision, _)| revision), first_body(ours, term)),
@@ -172,6 +172,10 @@ impl<K: Swept> Duty for SweptReplication<K> {
         K::LEASE
     }
 
+    fn record(&self) -> &'static str {
+        K::PASSES
+    }
+
     fn link(&self) -> &ShadowLink<K::Store> {
         &self.link
     }
@@ -193,15 +197,6 @@ impl<K: Swept> Duty for SweptReplication<K> {
             () = self.link.ended() => None,
             ended = self.keep_sweeping(shadow, term) => Some(ended),
         }
-    }
-
-    async fn standing(&self, ledger: &dyn Ledger) -> Result<Option<Standing>> {
-        let found = records::read::<PassesBody>(ledger, K::PASSES).await?;
-        Ok(found.map(|(_, body)| Standing {
-            primary: body.primary,
-            filled: body.filled,
-            void: body.void,
-        }))
     }
 }
 

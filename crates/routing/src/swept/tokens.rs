@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use syntrix_storage_core::backend::{Backend, CallContext, RevocationBackend, StoreKind};
 use syntrix_storage_core::{Operation, Result, Revocation, RevokeOutcome, TokenId};
 
-use crate::swept::{Swept, SweptStore};
+use crate::swept::Swept;
 
 const CALL: CallContext = CallContext::new(Operation::Migrate);
 
@@ -25,6 +25,14 @@ impl Swept for Tokens {
 
     fn take(backend: &dyn Backend) -> Result<Arc<dyn RevocationBackend>> {
         backend.revocations()
+    }
+
+    async fn ensure(store: &dyn RevocationBackend) -> Result<()> {
+        store.ensure_indexes().await
+    }
+
+    async fn close(store: &dyn RevocationBackend) -> Result<()> {
+        store.close().await
     }
 
     fn key(record: &Revocation) -> TokenId {
@@ -50,16 +58,5 @@ impl Swept for Tokens {
     ) -> Result<bool> {
         let outcome = shadow.merge(record, &CALL).await?.value;
         Ok(matches!(outcome, RevokeOutcome::Inserted | RevokeOutcome::Tightened))
-    }
-}
-
-#[async_trait]
-impl SweptStore for dyn RevocationBackend {
-    async fn ensure(&self) -> Result<()> {
-        self.ensure_indexes().await
-    }
-
-    async fn let_go(&self) -> Result<()> {
-        self.close().await
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde::Serialize;
 use syntrix_storage_core::backend::{CallContext, DocumentBackend};
-use syntrix_storage_core::{Consistency, Operation, Position, Result, Timestamp};
+use syntrix_storage_core::{Consistency, Operation, Result, Timestamp};
 
 pub use digest::SideSummary;
 pub use repair::{Repair, RepairSummary, Repaired};
@@ -27,16 +27,15 @@ pub use report::{Finding, Verdict, VerdictCounts, VerifySummary};
 use digest::SideDigest;
 use pages::Range;
 
-/// Waits until a shadow has everything the primary's feed had up to a place. Places are opaque: only who follows the feed
-/// knows whether one was passed.
+/// Waits until a shadow has everything that the primary has. Only who follows the feed knows.
 #[async_trait]
 pub trait Barrier: Send + Sync {
-    /// Returns when the shadow is there.
+    /// Returns when the shadow has everything that was committed on the primary before this call.
     ///
     /// # Errors
     ///
     /// If it is not making progress.
-    async fn catch_up(&self, position: &Position) -> Result<()>;
+    async fn pass(&self) -> Result<()>;
 }
 
 /// What is compared.
@@ -178,7 +177,7 @@ impl<'run> Verify<'run> {
         report: Report<'_>,
     ) -> Result<Option<Range>> {
         let (primary, bounds, next) = self.read_primary(range).await?;
-        self.barrier().await?;
+        self.barrier.pass().await?;
         let shadow = self.read_shadow(&bounds).await?;
         let doubtful = pages::compare(&primary, &shadow, |equal| {
             progress.primary.add(equal);
@@ -186,12 +185,6 @@ impl<'run> Verify<'run> {
         });
         self.recheck(doubtful, progress, report).await?;
         Ok(next)
-    }
-
-    /// Returns when the shadow has all that the primary has now.
-    async fn barrier(&self) -> Result<()> {
-        let (position, _) = self.primary.feed_end().await?;
-        self.barrier.catch_up(&position).await
     }
 
     fn summary(&self, progress: Progress, started: Instant) -> VerifySummary {

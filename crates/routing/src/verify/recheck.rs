@@ -53,7 +53,7 @@ impl Verify<'_> {
 
     async fn look(&self, paths: &[DocumentPath]) -> Result<Vec<Look>> {
         let before = self.primary.get_many(paths, &context()).await?;
-        self.barrier().await?;
+        self.barrier.pass().await?;
         let shadow = self.shadow.get_many(paths, &context()).await?;
         let after = self.primary.get_many(paths, &context()).await?;
         let sides = paths.iter().zip(before).zip(shadow).zip(after);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syntrix_storage_core::{Clock, Position, Result, SystemClock};
+use syntrix_storage_core::{Clock, Result, SystemClock};
 
 use super::{Barrier, Repair, Report, Verify, VerifyOptions, VerifySummary};
 use crate::reads::freshness::barrier;
@@ -19,8 +19,7 @@ struct CatchUp<'route> {
 
 #[async_trait]
 impl Barrier for CatchUp<'_> {
-    /// The end of the feed that is waited for is captured after `position` was, so it covers it.
-    async fn catch_up(&self, _: &Position) -> Result<()> {
+    async fn pass(&self) -> Result<()> {
         match tokio::time::timeout(self.limit, barrier(self.replication)).await {
             Ok(passed) => passed,
             Err(_) => Err(not_caught_up(self.limit, &self.replication.link().state())),
@@ -43,7 +42,7 @@ impl DocumentReplication {
         report: Report<'_>,
     ) -> Result<VerifySummary> {
         let catch_up = CatchUp { replication: self, limit };
-        catch_up.catch_up(&Position::default()).await?;
+        catch_up.pass().await?;
         let (primary, shadow) = self.sides()?;
         let expired = SystemClock.now().saturating_sub(primary.retention().soft_delete());
         let options = match options.expired_before {

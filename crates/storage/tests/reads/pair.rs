@@ -8,8 +8,8 @@ use syntrix_storage::backend::{
     Applied, Backend, BackendFactory, CallContext, DocumentBackend, Feed, OpenContext, Write,
 };
 use syntrix_storage::{
-    Body, Document, DocumentPath, Error, ErrorKind, Location, Metadata, Operation, Position,
-    Result, SettingsNode, SettingsValue, Timestamp, Version,
+    Body, Document, DocumentPath, Error, ErrorKind, Location, Metadata, Operation, Result,
+    SettingsNode, SettingsValue, Timestamp, Version,
 };
 use syntrix_storage_routing::{Barrier, Depth, Finding, Verify, VerifyOptions, VerifySummary};
 use tempfile::TempDir;
@@ -116,7 +116,7 @@ pub struct Still;
 
 #[async_trait]
 impl Barrier for Still {
-    async fn catch_up(&self, _: &Position) -> Result<()> {
+    async fn pass(&self) -> Result<()> {
         Ok(())
     }
 }
@@ -157,7 +157,7 @@ impl Follower {
 
 #[async_trait]
 impl Barrier for Follower {
-    async fn catch_up(&self, _: &Position) -> Result<()> {
+    async fn pass(&self) -> Result<()> {
         let mut rounds = self.rounds.clone();
         // The round under way may have read the feed already.
         let wanted = *rounds.borrow() + 2;

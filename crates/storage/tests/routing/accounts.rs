@@ -1,50 +1,21 @@
 //! Accounts on both sides of a route.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use syntrix_storage::backend::StoreKind;
-use syntrix_storage::routing::{ReplicationOptions, RouteControl};
+use syntrix_storage::routing::{RouteControl, ShadowState};
 use syntrix_storage::{
-    ErrorKind, LoginPolicy, NewUser, Secret, Storage, StorageConfig, User, UserFilter, UserId,
-    UserPageRequest, UserPatch, UserStore,
+    ErrorKind, LoginPolicy, NewUser, Secret, Storage, User, UserFilter, UserId, UserPageRequest,
+    UserPatch, UserStore,
 };
 use tempfile::TempDir;
 
-use crate::stores::{PATIENCE, quick};
+use crate::stores::{PATIENCE, RARELY, alone, route};
 
 const MEMORY: &str = "{kind: memory}";
 const PRIMARY: &str = "{kind: sqlite, path: primary.db}";
 const SHADOW: &str = "{kind: sqlite, path: shadow.db}";
-
-/// A configuration of one store, `user` or `revocation`, with a route from `primary` to `shadow`.
-pub fn route(
-    store: &str,
-    primary: &str,
-    shadow: &str,
-    folder: &Path,
-    sweep: Duration,
-) -> StorageConfig {
-    let text = format!(
-        "storage:\n  {store}:\n    backend: main\n    main: {primary}\n    other: {shadow}\n  \
-         routing:\n    {store}: {{strategy: dual-write, shadow: other, mirror: wait}}\n"
-    );
-    let mut options: ReplicationOptions = quick();
-    options.sweep_interval = sweep;
-    options.mirror_budget = PATIENCE;
-    StorageConfig::from_yaml(text, "route.yaml").with_data_dir(folder).with_replication(options)
-}
-
-/// One block alone.
-pub async fn alone(store: &str, block: &str, folder: &Path) -> Storage {
-    let text = format!("storage:\n  {store}:\n    backend: main\n    main: {block}\n");
-    let config = StorageConfig::from_yaml(text, "alone.yaml").with_data_dir(folder);
-    Storage::from_config(config).await.unwrap()
-}
-
-/// An hour between passes: what arrives before came by the mirror, or because somebody asked.
-pub const RARELY: Duration = Duration::from_secs(3600);
 
 struct Open {
     storage: Storage,
@@ -203,4 +174,27 @@ async fn a_shadow_with_accounts_of_its_own_is_refused_and_left_alone() {
     let names: Vec<_> = all(&*shadow.users().unwrap()).await;
     assert_eq!(names.len(), 1);
     assert_eq!(names[0].username, "mallory");
+}
+
+/// Who gives the route up is not the one who brings the records: the holder hears of it at once, not at its next pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_was_given_up_stops_the_holder_in_another_process_too() {
+    let holder = Open::on(PRIMARY).await;
+    holder.drain().await;
+    let config = route("user", PRIMARY, SHADOW, holder.folder.path(), RARELY);
+    let other = Storage::from_config(config).await.unwrap();
+    other.routing(StoreKind::Users).unwrap().drop_route().await.unwrap();
+
+    let dropped = async {
+        while holder.control.status().await.unwrap().shadow != ShadowState::Dropped {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, dropped).await.expect("the holder goes on");
+    create(&*holder.users, "ada").await;
+    other.close().await.unwrap();
+    holder.storage.close().await.unwrap();
+    let shadow = alone("user", SHADOW, holder.folder.path()).await;
+    assert!(all(&*shadow.users().unwrap()).await.is_empty(), "it was mirrored all the same");
+    shadow.close().await.unwrap();
 }

@@ -75,6 +75,34 @@ pub fn quick() -> ReplicationOptions {
     options
 }
 
+/// A configuration of one store, `user` or `revocation`, with a route from `primary` to `shadow`.
+pub fn route(
+    store: &str,
+    primary: &str,
+    shadow: &str,
+    folder: &Path,
+    sweep: Duration,
+) -> StorageConfig {
+    let text = format!(
+        "storage:\n  {store}:\n    backend: main\n    main: {primary}\n    other: {shadow}\n  \
+         routing:\n    {store}: {{strategy: dual-write, shadow: other, mirror: wait}}\n"
+    );
+    let mut options: ReplicationOptions = quick();
+    options.sweep_interval = sweep;
+    options.mirror_budget = PATIENCE;
+    StorageConfig::from_yaml(text, "route.yaml").with_data_dir(folder).with_replication(options)
+}
+
+/// One block alone.
+pub async fn alone(store: &str, block: &str, folder: &Path) -> Storage {
+    let text = format!("storage:\n  {store}:\n    backend: main\n    main: {block}\n");
+    let config = StorageConfig::from_yaml(text, "alone.yaml").with_data_dir(folder);
+    Storage::from_config(config).await.unwrap()
+}
+
+/// An hour between passes: what arrives before came by the mirror, or because somebody asked.
+pub const RARELY: Duration = Duration::from_secs(3600);
+
 /// An open route, and either side of it.
 pub struct Route {
     pub storage: Storage,

@@ -12,8 +12,7 @@ use syntrix_storage::{
 };
 use tempfile::TempDir;
 
-use crate::accounts::{RARELY, alone, route};
-use crate::stores::PATIENCE;
+use crate::stores::{PATIENCE, RARELY, alone, route};
 
 const PRIMARY: &str = "{kind: sqlite, path: primary.db}";
 const SHADOW: &str = "{kind: sqlite, path: shadow.db}";
