@@ -155,8 +155,14 @@ impl Check<'_> {
         };
         let primary = self.primary(section, node.as_ref(), &settings, &path, &names)?;
         let report = &mut self.report;
-        let rules =
-            Rules { settings: &settings, node: node.as_ref(), path: &path, blocks: &names, report };
+        let rules = Rules {
+            store: section.store,
+            settings: &settings,
+            node: node.as_ref(),
+            path: &path,
+            blocks: &names,
+            report,
+        };
         Some(rules.route(primary))
     }
 

@@ -90,6 +90,13 @@ pub(crate) fn accepted() -> Vec<String> {
         ]
         .map(routed),
     );
+    texts.extend(
+        [
+            "strategy: dual-write, shadow: other",
+            "strategy: dual-write, shadow: other, reads: primary",
+        ]
+        .map(routed_user),
+    );
     texts
 }
 
@@ -169,6 +176,14 @@ pub(crate) fn refused() -> Vec<String> {
         ]
         .map(routed),
     );
+    texts.extend(
+        [
+            "strategy: dual-write, shadow: other, reads: shadow",
+            "strategy: dual-write, shadow: other, reads: both",
+            "strategy: read-replica, shadow: other",
+        ]
+        .map(routed_user),
+    );
     texts
 }
 
@@ -194,4 +209,12 @@ pub(crate) fn refused_by_parser_only() -> Vec<String> {
         .map(routed),
     );
     texts
+}
+
+/// Accounts with a second block and these keys of their routing.
+pub(crate) fn routed_user(keys: &str) -> String {
+    format!(
+        "storage:\n  user:\n    backend: main\n    main: {{kind: sqlite, path: a.db}}\n    other: {{kind: sqlite, path: b.db}}\n  \
+         routing:\n    user: {{{keys}}}\n"
+    )
 }

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use syntrix_storage_core::backend::StoreKind;
 use syntrix_storage_core::{Location, SettingsNode};
 
 use crate::finding::{Finding, join};
@@ -30,6 +31,7 @@ pub(crate) struct RoutingSettings {
 
 /// One store's routing: what it says, and where.
 pub(crate) struct Rules<'check> {
+    pub(crate) store: StoreKind,
     pub(crate) settings: &'check RoutingSettings,
     /// `None` if the file says nothing about this store's routing.
     pub(crate) node: Option<&'check SettingsNode>,
@@ -54,6 +56,9 @@ impl Rules<'_> {
             }
             Strategy::DualWrite => {
                 self.only("writes", settings.writes, &[Writes::Both]);
+                if self.store != StoreKind::Documents {
+                    self.only("reads", settings.reads, &[Reads::Primary]);
+                }
                 let shadow = self.shadow(&primary);
                 let reads = settings.reads.unwrap_or(Reads::Primary);
                 let mirror = settings.mirror.unwrap_or_default();
@@ -67,6 +72,7 @@ impl Rules<'_> {
                 }
             }
             Strategy::ReadReplica => {
+                self.only_documents();
                 self.only("reads", settings.reads, &[Reads::Shadow, Reads::Both]);
                 self.only("writes", settings.writes, &[Writes::Primary]);
                 self.no_mirror();
@@ -89,6 +95,14 @@ impl Rules<'_> {
             words.join(" or ")
         );
         self.fault(key, message);
+    }
+
+    /// A stale answer about an account or a token lets somebody in.
+    fn only_documents(&mut self) {
+        if self.store != StoreKind::Documents {
+            let message = "accounts and revoked tokens are read from the primary: only `single` and `dual-write` are possible here";
+            self.fault("strategy", message.into());
+        }
     }
 
     fn no_mirror(&mut self) {

@@ -13,6 +13,10 @@ use crate::routing::RoutingSettings;
 use crate::section::{BACKEND, KIND};
 use loosen::Loosen;
 
+const ROUTING_OF_DOCUMENTS: &str = "routing.document";
+/// Of accounts and revoked tokens, which the primary alone decides.
+const ROUTING_OF_IDENTITY: &str = "routing.identity";
+
 /// JSON Schema (draft 2020-12) of a whole configuration file, for editors and pipelines.
 ///
 /// It is made from the types that parse the file and from what every registered factory says about its block. It cannot say that
@@ -28,7 +32,8 @@ use loosen::Loosen;
 pub fn schema(factories: &Factories) -> Value {
     let mut definitions = Map::new();
     definitions.insert("reference".into(), loosen::reference());
-    definitions.insert("routing".into(), routing());
+    definitions.insert(ROUTING_OF_DOCUMENTS.into(), routing(true));
+    definitions.insert(ROUTING_OF_IDENTITY.into(), routing(false));
     for factory in factories.iter() {
         define(factory, &mut definitions);
     }
@@ -167,7 +172,7 @@ fn prefix_references(value: &mut Value, kind: &str) {
 fn routings() -> Value {
     let properties: Map<String, Value> = StoreKind::ALL
         .into_iter()
-        .map(|store| (store.section().to_owned(), definition("routing")))
+        .map(|store| (store.section().to_owned(), definition(routing_name(store))))
         .collect();
     json!({
         "description": "How the operations of each store are routed.",
@@ -177,8 +182,15 @@ fn routings() -> Value {
     })
 }
 
+fn routing_name(store: StoreKind) -> &'static str {
+    match store {
+        StoreKind::Documents => ROUTING_OF_DOCUMENTS,
+        StoreKind::Users | StoreKind::Revocations => ROUTING_OF_IDENTITY,
+    }
+}
+
 /// The schema of the type, and the pairs that the rules allow.
-fn routing() -> Value {
+fn routing(of_documents: bool) -> Value {
     let mut schema = schema_for!(RoutingSettings);
     Loosen.transform(&mut schema);
     schema.remove("$schema");
@@ -188,10 +200,14 @@ fn routing() -> Value {
         json!({"reads": words(&["primary"]), "writes": words(&["primary"]), "mirror": false});
     let mut absent_or_single = strategy("single");
     absent_or_single["required"] = json!([]);
-    let dual_write = json!({"writes": words(&["both"])});
-    let read_replica = json!({
+    let mut dual_write = json!({"writes": words(&["both"])});
+    let mut read_replica = json!({
         "reads": words(&["shadow", "both"]), "writes": words(&["primary"]), "mirror": false
     });
+    if !of_documents {
+        dual_write["reads"] = words(&["primary"]);
+        read_replica = json!({"strategy": false});
+    }
     schema.insert(
         "allOf".into(),
         json!([

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use syntrix_storage_core::backend::{
     Backend, OpenContext, RevocationBackend, StoreKind, UserBackend,
 };
-use syntrix_storage_core::{Error, ErrorKind, Result, TokenRevocationStore as _, UserStore as _};
+use syntrix_storage_core::{Result, TokenRevocationStore as _, UserStore as _};
 use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
-use syntrix_storage_registry::{Mirror, Reads, Route, StoragePlan, StorePlan, Strategy};
+use syntrix_storage_registry::{Mirror, Reads, Route, StoragePlan, Strategy};
 use syntrix_storage_routing::{
     Accounts, DocumentReplication, DocumentRoute, MirrorMode, NativeReplica, ReadFrom,
     ReplicationOptions, RevocationRoute, Swept, SweptReplication, Tokens, UserRoute,
@@ -61,7 +61,6 @@ impl<'config> Opening<'config> {
         let Some(section) = self.plan.store(store).filter(|_| self.config.wants(store)) else {
             return Ok(None);
         };
-        check_strategy(section, store)?;
         self.backends.open(primary(section)?, &self.context).await.map(Some)
     }
 
@@ -150,28 +149,5 @@ const fn read_from(reads: Reads) -> ReadFrom {
         Reads::Primary => ReadFrom::Primary,
         Reads::Shadow => ReadFrom::Shadow,
         Reads::Both => ReadFrom::Both,
-    }
-}
-
-fn check_strategy(section: &StorePlan, store: StoreKind) -> Result<()> {
-    match (section.route.strategy, store) {
-        (Strategy::Single, _) => Ok(()),
-        (Strategy::DualWrite, StoreKind::Users | StoreKind::Revocations)
-            if section.route.reads != Reads::Primary =>
-        {
-            Err(Error::new(ErrorKind::Unsupported, "open")
-                .with_message(
-                    "accounts and revoked tokens are decided by the primary; set `reads: primary`. A check of a token asks \
-                     the shadow, too, in any case",
-                )
-                .with_fact("store", store.as_str()))
-        }
-        (Strategy::DualWrite, _) | (Strategy::ReadReplica, StoreKind::Documents) => Ok(()),
-        (other, _) => Err(Error::new(ErrorKind::Unsupported, "open")
-            .with_message(
-                "this release does not have this strategy for this store; set `strategy: single`",
-            )
-            .with_fact("strategy", other.as_str())
-            .with_fact("store", store.as_str())),
     }
 }

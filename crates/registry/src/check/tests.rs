@@ -1,7 +1,7 @@
 use syntrix_storage_core::{Error, ErrorKind};
 
 use super::*;
-use crate::corpus::{self, REQUIREMENT, postgres, routed};
+use crate::corpus::{self, REQUIREMENT, postgres, routed, routed_user};
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Mirror, Reads, Strategy, Writes};
 use crate::testing::{CANARY, TestEnvironment, factories};
@@ -262,6 +262,17 @@ fn a_pair_that_is_not_allowed_is_refused_with_what_is() {
     assert_eq!(message, "with `strategy: read-replica` only `shadow` or `both` is possible here");
     let printed = faults(&routed("reads: both"))[0].to_string();
     assert!(printed.contains("reads: both"), "{printed}");
+}
+
+#[test]
+fn accounts_are_read_from_the_primary() {
+    let (key, _, _, message) = fault(&routed_user("strategy: read-replica, shadow: other"));
+    assert_eq!(key, "storage.routing.user.strategy");
+    assert!(message.contains("only `single` and `dual-write`"), "{message}");
+    let (key, _, _, message) =
+        fault(&routed_user("strategy: dual-write, shadow: other, reads: shadow"));
+    assert_eq!(key, "storage.routing.user.reads");
+    assert_eq!(message, "with `strategy: dual-write` only `primary` is possible here");
 }
 
 #[test]

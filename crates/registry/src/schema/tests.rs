@@ -76,7 +76,7 @@ fn every_reference_inside_the_schema_resolves() {
 #[test]
 fn descriptions_stay_on_the_outside() {
     let schema = schema(&factories());
-    let strategy = &schema["$defs"]["routing"]["properties"]["strategy"];
+    let strategy = &schema["$defs"]["routing.document"]["properties"]["strategy"];
     assert_eq!(strategy["default"], json!("single"), "{strategy:#}");
     assert!(strategy["description"].is_string());
 }
