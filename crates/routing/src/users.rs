@@ -57,12 +57,7 @@ impl UserBackend for UserRoute {
     }
 
     async fn write(&self, write: UserWrite, context: &CallContext) -> Result<UserApplied> {
-        let id = match &write {
-            UserWrite::Insert(record)
-            | UserWrite::Replace { record, .. }
-            | UserWrite::Swap { record, .. } => record.user.id.clone(),
-            UserWrite::Login { id, .. } => id.clone(),
-        };
+        let id = write.id().clone();
         let applied = self.primary.write(write, context).await?;
         if applied == UserApplied::Yes {
             self.replication.mirror(id).await;

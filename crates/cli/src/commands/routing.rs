@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 use syntrix_storage::backend::StoreKind;
-use syntrix_storage::routing::{RouteControl, StatusReport};
+use syntrix_storage::routing::{RouteControl, ShadowState, StatusReport};
 use syntrix_storage::{HumanDuration, Storage};
 
 use crate::args::Format;
@@ -132,26 +132,27 @@ async fn status(
 fn routes(storage: &Storage) -> Result<Vec<std::sync::Arc<dyn RouteControl>>, Failure> {
     let found: Vec<_> =
         StoreKind::ALL.into_iter().filter_map(|store| storage.routing(store).ok()).collect();
-    match found.is_empty() {
-        true => Err(storage
-            .routing(StoreKind::Documents)
-            .map(|_| ())
-            .map_or_else(Failure::from, |()| {
-                Failure::negative("routing", "no store has a shadow")
-            })),
-        false => Ok(found),
+    if found.is_empty() {
+        storage.routing(StoreKind::Documents)?;
     }
+    Ok(found)
 }
 
 /// Gives the shadows a moment to be reached.
 async fn settle(routes: &[std::sync::Arc<dyn RouteControl>]) -> Result<(), Failure> {
     let end = tokio::time::Instant::now() + SETTLE_TIME;
     for route in routes {
-        while route.status().await?.lag.is_none() && tokio::time::Instant::now() < end {
+        while !is_settled(&route.status().await?) && tokio::time::Instant::now() < end {
             tokio::time::sleep(SETTLE_LOOK).await;
         }
     }
     Ok(())
+}
+
+/// Whether the shadow was reached, and of documents what it lacks is known.
+fn is_settled(status: &StatusReport) -> bool {
+    let knows_lag = status.store != StoreKind::Documents.as_str() || status.lag.is_some();
+    status.shadow != ShadowState::Connecting && (knows_lag || status.shadow != ShadowState::Up)
 }
 
 fn print(status: &StatusReport, output: &mut Output) -> Result<(), Failure> {

@@ -57,12 +57,7 @@ impl UserBackend for FaultyUsers {
     }
 
     async fn write(&self, write: UserWrite, context: &CallContext) -> Result<UserApplied> {
-        let id = match &write {
-            UserWrite::Insert(record)
-            | UserWrite::Replace { record, .. }
-            | UserWrite::Swap { record, .. } => record.user.id.clone(),
-            UserWrite::Login { id, .. } => id.clone(),
-        };
+        let id = write.id().clone();
         self.run(Method::Write, &[id.as_str()], self.inner.write(write, context)).await
     }
 

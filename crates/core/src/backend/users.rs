@@ -121,6 +121,18 @@ pub enum UserWrite {
     },
 }
 
+impl UserWrite {
+    /// Whose account it writes.
+    pub fn id(&self) -> &UserId {
+        match self {
+            Self::Insert(record) | Self::Replace { record, .. } | Self::Swap { record, .. } => {
+                &record.user.id
+            }
+            Self::Login { id, .. } => id,
+        }
+    }
+}
+
 /// What became of a [`UserWrite`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserApplied {

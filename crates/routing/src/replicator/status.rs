@@ -14,7 +14,7 @@ use crate::shadow::ShadowState;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusReport {
-    /// Which store: `documents`.
+    /// Which store: `documents`, `users` or `revocations`.
     pub store: &'static str,
     /// The strategy's word in the configuration.
     pub strategy: String,
@@ -30,7 +30,7 @@ pub struct StatusReport {
     pub mirror: MirrorStatus,
     /// What this process replicated.
     pub replicated: ReplicatedStatus,
-    /// Documents that the shadow refuses.
+    /// Documents that the shadow refuses; of accounts and tokens, how many records it refused in the last pass.
     pub dead_letters: Option<u64>,
     /// The copy of what was there before the route; `None` before it began.
     pub fill: Option<FillStatus>,
