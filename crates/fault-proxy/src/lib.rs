@@ -70,11 +70,6 @@ impl Proxy {
     pub fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
-
-    /// What it does at the moment.
-    pub fn fault(&self) -> Fault {
-        *self.fault.borrow()
-    }
 }
 
 impl Drop for Proxy {

@@ -8,7 +8,5 @@ mod fill;
 mod mirror;
 #[cfg(feature = "pg")]
 mod postgres;
-#[cfg(feature = "pg")]
-mod proxy;
 mod stores;
 mod tokens;

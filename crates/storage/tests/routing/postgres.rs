@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use syntrix_storage_fault_proxy::{Fault, Proxy};
+
 use crate::crash::{Writers, expect_nothing_lost, torment_time, write_old};
-use crate::proxy::{Network, Proxy};
 use crate::stores::{Pair, Route};
 
 const VARIABLE: &str = "SYNTRIX_STORAGE_TEST_PG";
@@ -22,8 +23,8 @@ impl Cut {
         });
         let begin = dsn.find('@').or(dsn.find("//").map(|at| at + 1)).unwrap() + 1;
         let end = begin + dsn[begin..].find('/').unwrap();
-        let proxy = Proxy::to(dsn[begin..end].to_owned()).await;
-        let through = format!("{}{}{}", &dsn[..begin], proxy.address, &dsn[end..]);
+        let proxy = Proxy::start(dsn[begin..end].parse().unwrap()).await.unwrap();
+        let through = format!("{}{}{}", &dsn[..begin], proxy.address(), &dsn[end..]);
         let shadow =
             format!("{{kind: pg, dsn: \"{through}\", acquireTimeout: 2s, connectTimeout: 2s}}");
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -66,8 +67,8 @@ async fn cases_3_and_5_a_network_that_is_cut_or_dropping_delays_no_caller() {
     let route = Route::open(cut.pair).await;
     route.drain().await;
     let mut n = 0;
-    for network in [Network::Drops, Network::Fine, Network::Rejects, Network::Fine] {
-        cut.proxy.set(network);
+    for fault in [Fault::BlackHole, Fault::None, Fault::Cut, Fault::None] {
+        cut.proxy.set(fault);
         let (end, mut slowest) = (Instant::now() + Duration::from_secs(3), Duration::ZERO);
         while Instant::now() < end {
             let started = Instant::now();
@@ -75,7 +76,7 @@ async fn cases_3_and_5_a_network_that_is_cut_or_dropping_delays_no_caller() {
             slowest = slowest.max(started.elapsed());
             n += 1;
         }
-        assert!(slowest < Duration::from_secs(1), "{slowest:?} while the network {network:?}");
+        assert!(slowest < Duration::from_secs(1), "{slowest:?} under {}", fault.name());
     }
     let caught_up = Instant::now();
     assert_eq!(route.expect_equal_sides().await, usize::try_from(n).unwrap());
@@ -92,8 +93,8 @@ async fn case_12_nothing_is_lost_while_processes_die_and_the_network_is_cut() {
     let mut writers = Writers::new(folder.path(), cut.pair, 2);
     let cuts = async {
         loop {
-            for network in [Network::Fine, Network::Drops, Network::Fine, Network::Rejects] {
-                cut.proxy.set(network);
+            for fault in [Fault::None, Fault::BlackHole, Fault::None, Fault::Cut] {
+                cut.proxy.set(fault);
                 tokio::time::sleep(Duration::from_millis(1700)).await;
             }
         }
@@ -102,7 +103,7 @@ async fn case_12_nothing_is_lost_while_processes_die_and_the_network_is_cut() {
         () = writers.torment(torment_time()) => {}
         () = cuts => {}
     }
-    cut.proxy.set(Network::Fine);
+    cut.proxy.set(Fault::None);
     expect_nothing_lost(folder, &writers).await;
     cut.remove().await;
 }
@@ -114,12 +115,12 @@ async fn a_backlog_of_ten_thousand_documents_is_replicated_in_batches() {
     let config = cut.pair.config(folder.path(), "");
     let route = Route::open_config(cut.pair, folder, config).await;
     route.drain().await;
-    cut.proxy.set(Network::Rejects);
+    cut.proxy.set(Fault::Cut);
     for part in 0..10 {
         let items = (0..1000).map(|n| crate::stores::creation(format!("many/d{part}-{n}"), n));
         route.documents.bulk(items.collect(), Default::default()).await.unwrap();
     }
-    cut.proxy.set(Network::Fine);
+    cut.proxy.set(Fault::None);
     let started = Instant::now();
     route.drain().await;
     let rate = 10_000.0 / started.elapsed().as_secs_f64();
