@@ -108,7 +108,8 @@ impl DocumentEngine {
         Ok(context.with_consistency(consistency))
     }
 
-    /// How fresh a read must be that must not be older than a write: as asked if a replica has that write, else strong.
+    /// How fresh a read must be that must not be older than a write: of this handle's session if the write is there, which keeps
+    /// it there from now on; else strong. An age says nothing of sessions, so with one the primary answers.
     async fn consistency(
         &self,
         asked: Consistency,
@@ -117,13 +118,16 @@ impl DocumentEngine {
     ) -> Result<Consistency> {
         let Some(token) = session else { return Ok(asked) };
         let write = token.open(self.backend.token_seal().store_id())?;
-        if asked == Consistency::Strong {
-            return Ok(asked);
+        if matches!(asked, Consistency::Strong | Consistency::Bounded(_)) {
+            return Ok(Consistency::Strong);
         }
         let mut any = CallContext::new(Operation::Read).with_consistency(Consistency::Any);
         any.deadline = context.deadline;
         let found = self.backend.get(&write.path, &any).await?;
-        Ok(if write.is_in(found.as_ref()) { asked } else { Consistency::Strong })
+        Ok(match write.is_in(found.as_ref()) {
+            true => Consistency::Session,
+            false => Consistency::Strong,
+        })
     }
 
     /// What a caller is told of a write, with what its session token needs.

@@ -89,6 +89,12 @@ impl Breaker {
         self.state().probing = false;
     }
 
+    /// As `allows`, with something that takes the word back if the call is given up before it was known how it went: a probe
+    /// must not stay undecided for good.
+    pub(crate) fn attempt(&self) -> Option<Attempt<'_>> {
+        self.allows().then_some(Attempt(Some(self)))
+    }
+
     /// What it lets through now.
     pub fn state_now(&self) -> BreakerState {
         let state = self.state();
@@ -107,6 +113,28 @@ impl Breaker {
     /// Nothing under this lock can panic half-way.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that was let through.
+pub(crate) struct Attempt<'breaker>(Option<&'breaker Breaker>);
+
+impl Attempt<'_> {
+    /// It is over.
+    pub(crate) fn end(mut self, succeeded: bool) {
+        match self.0.take() {
+            Some(breaker) if succeeded => breaker.succeeded(),
+            Some(breaker) => breaker.failed(),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(breaker) = self.0 {
+            breaker.given_up();
+        }
     }
 }
 

@@ -18,7 +18,8 @@ pub trait RouteControl: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`](syntrix_storage_core::ErrorKind::Timeout) after `limit`, naming how the shadow is.
+    /// [`ErrorKind::Timeout`](syntrix_storage_core::ErrorKind::Timeout) after `limit`, naming how the shadow is;
+    /// [`ErrorKind::Conflict`](syntrix_storage_core::ErrorKind::Conflict) if it has everything but what it refuses.
     async fn drain(&self, limit: Duration) -> Result<()>;
 
     /// Documents that the shadow refuses.

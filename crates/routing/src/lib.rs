@@ -13,6 +13,7 @@ mod holder;
 mod mirror;
 mod options;
 mod outbox;
+mod page_size;
 mod plan;
 mod reads;
 mod replication;

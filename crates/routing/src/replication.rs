@@ -88,6 +88,11 @@ impl DocumentReplication {
         }
     }
 
+    /// The database that decides.
+    pub(crate) fn primary(&self) -> &dyn DocumentBackend {
+        &*self.primary
+    }
+
     /// Where the primary's side of the route keeps its records.
     pub(crate) fn primary_ledger(&self) -> &dyn Ledger {
         &*self.primary_ledger
@@ -304,8 +309,12 @@ impl RouteControl for DocumentReplication {
 
     async fn drain(&self, limit: Duration) -> Result<()> {
         match tokio::time::timeout(limit, self.replicator.catch_up()).await {
-            Ok(caught_up) => caught_up,
-            Err(_) => Err(not_caught_up(limit, &self.link.state())),
+            Ok(caught_up) => caught_up?,
+            Err(_) => return Err(not_caught_up(limit, &self.link.state())),
+        }
+        match self.dead_letters().await?.len() {
+            0 => Ok(()),
+            letters => Err(refuses(letters)),
         }
     }
 
@@ -346,6 +355,13 @@ impl RouteControl for DocumentReplication {
 
 fn documents(backend: &dyn Backend) -> Result<Arc<dyn DocumentBackend>> {
     backend.documents()
+}
+
+/// Not everything is on the shadow, and waiting does not help.
+fn refuses(letters: usize) -> Error {
+    Error::new(ErrorKind::Conflict, "drain")
+        .with_message("the shadow refuses documents, and has everything else; see `routing dead-letters list`")
+        .with_fact("documents", letters)
 }
 
 fn no_such_letter(path: &DocumentPath) -> Error {

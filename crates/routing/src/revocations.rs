@@ -11,6 +11,7 @@ use syntrix_storage_core::{
     Capabilities, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome, Timestamp, TokenId,
 };
 
+use crate::reads::shadow_share;
 use crate::swept::SweptReplication;
 use crate::swept::tokens::Tokens;
 
@@ -33,21 +34,21 @@ impl RevocationRoute {
         Self { primary, replication }
     }
 
-    /// What the shadow has of `tokens`, in their order; nothing if it is not well or does not answer in time.
+    /// What the shadow has of `tokens`, in their order; nothing if it is not well or does not answer within the little time that
+    /// a check may lose by it.
     async fn shadows(&self, tokens: &[TokenId], context: &CallContext) -> Vec<Option<Revocation>> {
-        let Some(shadow) = self.replication.live_shadow() else { return Vec::new() };
-        let asked = shadow.get_many(tokens, context);
-        match tokio::time::timeout(self.replication.options.mirror_timeout, asked).await {
-            Ok(Ok(found)) if found.canary == Some(shadow.canary()) => {
-                self.replication.outbox.breaker.succeeded();
-                found.value
-            }
-            answer => {
-                tracing::debug!(answered = answer.is_ok(), "the shadow took no part in a check");
-                self.replication.outbox.breaker.failed();
-                Vec::new()
-            }
-        }
+        let Some((shadow, attempt)) = self.replication.attempt() else { return Vec::new() };
+        let limit = shadow_share(context, self.replication.options.mirror_budget);
+        let answer = tokio::time::timeout(limit, shadow.get_many(tokens, context)).await;
+        let found = match answer {
+            Ok(Ok(found)) if found.canary == Some(shadow.canary()) => Some(found.value),
+            _ => None,
+        };
+        attempt.end(found.is_some());
+        found.unwrap_or_else(|| {
+            tracing::debug!("the shadow took no part in a check");
+            Vec::new()
+        })
     }
 }
 

@@ -86,14 +86,22 @@ async fn verify(args: &VerifyArgs, storage: &Storage, output: &mut Output) -> Re
     let options = VerifyOptions::default()
         .with_depth(if args.deep { Depth::Deep } else { Depth::Quick })
         .with_values(args.show_values);
-    let summary = route.verify(options, args.timeout, &mut |finding| findings.add(finding)).await?;
+    let verified = route.verify(options, args.timeout, &mut |finding| findings.add(finding)).await;
+    let summary = match (verified, findings.failure.take()) {
+        // What the report said is more to the point than that it ended the run.
+        (Err(_), Some(failure)) => return Err(failure),
+        (verified, _) => verified?,
+    };
     let repaired = match args.repair {
         true => Some(repair(route.repair()?, args, &findings.paths).await?),
         false => None,
     };
-    findings.end(&summary, repaired)?;
-    output.flush()?;
-    verdict(&summary, repaired)
+    let verdict = verdict(&summary, repaired);
+    match findings.end(&summary, repaired).and_then(|()| output.flush()) {
+        // Nobody reads it; whether both sides are equal is still what the exit code says.
+        Err(Failure::StdoutClosed) => verdict,
+        told => told.and(verdict),
+    }
 }
 
 fn not_yet(store: StoreArg) -> Error {
@@ -135,6 +143,10 @@ struct Findings<'output> {
     rows: Vec<Map<String, Value>>,
     paths: Vec<DocumentPath>,
     keeps_paths: bool,
+    /// Why findings cannot be told any more.
+    failure: Option<Failure>,
+    /// Nobody reads stdout any more.
+    is_closed: bool,
 }
 
 impl<'output> Findings<'output> {
@@ -147,7 +159,15 @@ impl<'output> Findings<'output> {
             None => None,
         };
         let keeps_paths = args.repair;
-        Ok(Self { output, file, rows: Vec::new(), paths: Vec::new(), keeps_paths })
+        Ok(Self {
+            output,
+            file,
+            rows: Vec::new(),
+            paths: Vec::new(),
+            keeps_paths,
+            failure: None,
+            is_closed: false,
+        })
     }
 
     fn add(&mut self, finding: Finding) -> syntrix_storage::Result<()> {
@@ -157,6 +177,7 @@ impl<'output> Findings<'output> {
         }
         let told = match (&mut self.file, self.output.format()) {
             (Some(file), _) => line(file, &row),
+            (None, Format::Json) if self.is_closed => Ok(()),
             (None, Format::Json) => self.output.line(Value::Object(row)),
             (None, Format::Table) => {
                 self.rows.push(row);
@@ -164,9 +185,18 @@ impl<'output> Findings<'output> {
                 Ok(())
             }
         };
-        told.map_err(|failure| {
-            Error::new(ErrorKind::Unavailable, "verify").with_message(format!("report: {failure}"))
-        })
+        match told {
+            Ok(()) => Ok(()),
+            Err(Failure::StdoutClosed) => {
+                self.is_closed = true;
+                Ok(())
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                Err(Error::new(ErrorKind::Unavailable, "verify")
+                    .with_message("the report could not be written"))
+            }
+        }
     }
 
     fn end(

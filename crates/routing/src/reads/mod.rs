@@ -4,6 +4,7 @@ pub(crate) mod compare;
 mod counters;
 pub(crate) mod freshness;
 pub(crate) mod session;
+mod settle;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,26 +12,16 @@ use std::time::{Duration, Instant};
 
 use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend};
 use syntrix_storage_core::{
-    Consistency, Document, DocumentPath, Error, ErrorKind, ITEMS_MAX, Operation, QueryPlan, Result,
-    Retry, ScanRequest,
+    Consistency, Document, DocumentPath, Error, ErrorKind, QueryPlan, Result, Retry, ScanRequest,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::breaker::Breaker;
+use crate::breaker::{Attempt, Breaker};
 use crate::reads::counters::{ReadCounters, Reason};
-use crate::reads::freshness::{Freshness, barrier};
+use crate::reads::freshness::Freshness;
 use crate::reads::session::Session;
+use crate::reads::settle::Work;
 use crate::replication::DocumentReplication;
-
-/// Between two looks whether the shadow has what the session remembers.
-const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(5);
-const SETTLE_PAUSE_MAX: Duration = Duration::from_millis(250);
-/// Longest wait for one barrier of the session's; a shadow that is down is asked again.
-const BARRIER_WAIT: Duration = Duration::from_secs(5);
-/// After a failed look.
-const SETTLE_BACKOFF: Duration = Duration::from_millis(500);
-/// How often it is found out how far the shadow is, while that is asked for.
-const FRESHNESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How a route reads from its shadow.
 #[non_exhaustive]
@@ -76,8 +67,10 @@ pub(crate) struct ShadowReads {
     rules: ReadRules,
 }
 
-/// A read that the shadow did not answer.
-pub(crate) struct Fallback<'reads>(Option<SemaphorePermit<'reads>>);
+/// A read that the shadow did not answer. Gives its turn back when it is dropped.
+pub(crate) struct Fallback<'reads>(
+    #[expect(dead_code, reason = "held for its drop")] Option<SemaphorePermit<'reads>>,
+);
 
 impl ShadowReads {
     /// Must be called within a runtime, which settles the session until the route is closed.
@@ -129,6 +122,7 @@ impl ShadowReads {
         plan: &QueryPlan,
         context: &CallContext,
     ) -> Result<std::result::Result<Vec<Document>, Fallback<'_>>> {
+        self.wait_if_late(context).await;
         let allowed = || self.session.allows_all();
         self.ask(context, allowed, |shadow| async move { shadow.query(plan, context).await }).await
     }
@@ -138,6 +132,7 @@ impl ShadowReads {
         request: &ScanRequest,
         context: &CallContext,
     ) -> Result<std::result::Result<Vec<Document>, Fallback<'_>>> {
+        self.wait_if_late(context).await;
         let allowed = || self.session.allows_all();
         self.ask(context, allowed, |shadow| async move { shadow.scan(request, context).await })
             .await
@@ -178,7 +173,7 @@ impl ShadowReads {
         F: Future<Output = Result<T>> + 'ask,
     {
         let reason = match self.shadow(context, allowed) {
-            Ok(shadow) => match self.in_time(context, read(shadow)).await {
+            Ok((shadow, attempt)) => match self.in_time(context, attempt, read(shadow)).await {
                 Ok(answer) => {
                     self.counters.answered();
                     return Ok(Ok(answer));
@@ -200,7 +195,7 @@ impl ShadowReads {
         &self,
         context: &CallContext,
         allowed: impl FnOnce() -> bool,
-    ) -> std::result::Result<Arc<dyn DocumentBackend>, Reason> {
+    ) -> std::result::Result<(Arc<dyn DocumentBackend>, Attempt<'_>), Reason> {
         let link = self.replication.link();
         let shadow = link.get().filter(|_| link.is_filled()).ok_or(Reason::NotReady)?;
         match context.consistency {
@@ -211,38 +206,26 @@ impl ShadowReads {
             _ if allowed() => {}
             _ => return Err(Reason::Session),
         }
-        match self.breaker.allows() {
-            true => Ok(Arc::clone(&shadow.store)),
-            false => Err(Reason::Breaker),
-        }
+        let attempt = self.breaker.attempt().ok_or(Reason::Breaker)?;
+        Ok((Arc::clone(&shadow.store), attempt))
     }
 
     async fn in_time<T>(
         &self,
         context: &CallContext,
+        attempt: Attempt<'_>,
         reading: impl Future<Output = Result<T>>,
     ) -> std::result::Result<T, Reason> {
-        // Half of what is left is the primary's.
-        let left = context.deadline.map(|at| at.saturating_duration_since(Instant::now()) / 2);
-        let limit =
-            left.map_or(self.rules.shadow_timeout, |left| left.min(self.rules.shadow_timeout));
-        let mut undecided = Undecided(Some(&self.breaker));
+        let limit = shadow_share(context, self.rules.shadow_timeout);
         let outcome = tokio::time::timeout(limit, reading).await;
-        undecided.0 = None;
+        attempt.end(matches!(outcome, Ok(Ok(_))));
         match outcome {
-            Ok(Ok(answer)) => {
-                self.breaker.succeeded();
-                Ok(answer)
-            }
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "the shadow did not answer a read; the primary does");
-                self.breaker.failed();
                 Err(Reason::Error)
             }
-            Err(_) => {
-                self.breaker.failed();
-                Err(Reason::Timeout)
-            }
+            Err(_) => Err(Reason::Timeout),
         }
     }
 
@@ -261,104 +244,11 @@ impl ShadowReads {
                 .with_fact("reads_max", self.rules.fallbacks_max)
         })
     }
-
-    /// One look whether the shadow has what is remembered.
-    async fn settle(&self) -> Result<()> {
-        let shadow = self.replication.link().opened().await;
-        let paths = self.session.some(ITEMS_MAX);
-        if !paths.is_empty() {
-            let found = shadow.store.get_many(&paths, &shadow_context()).await?;
-            found.iter().flatten().for_each(|document| self.session.found(document));
-        }
-        if self.session.needs_barrier() {
-            self.pass_barrier().await?;
-        }
-        Ok(())
-    }
-
-    async fn pass_barrier(&self) -> Result<()> {
-        let (moment, started) = (self.session.moment(), Instant::now());
-        let passed = tokio::time::timeout(BARRIER_WAIT, barrier(&self.replication)).await;
-        passed.unwrap_or_else(|_| Err(not_passed()))?;
-        self.session.passed(moment);
-        self.freshness.passed(started);
-        Ok(())
-    }
 }
 
-impl Drop for Fallback<'_> {
-    /// Gives the turn back when the primary has answered.
-    fn drop(&mut self) {
-        drop(self.0.take());
-    }
-}
-
-/// A read that is given up says nothing about the shadow, but a probe must not stay undecided for good.
-struct Undecided<'breaker>(Option<&'breaker Breaker>);
-
-impl Drop for Undecided<'_> {
-    fn drop(&mut self) {
-        if let Some(breaker) = self.0 {
-            breaker.given_up();
-        }
-    }
-}
-
-fn shadow_context() -> CallContext {
-    CallContext::new(Operation::Migrate).with_consistency(Consistency::Any)
-}
-
-fn not_passed() -> Error {
-    Error::new(ErrorKind::Timeout, "replica").with_message("the shadow does not catch up")
-}
-
-/// What goes on in the background.
-#[derive(Clone, Copy)]
-enum Work {
-    /// Forgets what the shadow has by now.
-    Settle,
-    /// Finds out how far the shadow is, while that is asked for.
-    Probe,
-}
-
-impl Work {
-    async fn run(self, reads: &std::sync::Weak<ShadowReads>) {
-        match self {
-            Self::Settle => settle_on(reads).await,
-            Self::Probe => probe_on(reads).await,
-        }
-    }
-}
-
-async fn settle_on(reads: &std::sync::Weak<ShadowReads>) {
-    let mut pause = SETTLE_PAUSE_MIN;
-    while let Some(reads) = reads.upgrade() {
-        if reads.session.allows_all() {
-            reads.session.news.notified().await;
-            pause = SETTLE_PAUSE_MIN;
-        }
-        match reads.settle().await {
-            Ok(()) => {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(SETTLE_PAUSE_MAX);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the shadow was not asked what it has by now");
-                tokio::time::sleep(SETTLE_BACKOFF).await;
-            }
-        }
-    }
-}
-
-async fn probe_on(reads: &std::sync::Weak<ShadowReads>) {
-    let mut known = 0;
-    while let Some(reads) = reads.upgrade() {
-        let asked = reads.freshness.asked();
-        if asked != known {
-            known = asked;
-            // What fails leaves the old answer, which grows too old by itself.
-            let _ = reads.pass_barrier().await;
-        }
-        tokio::time::sleep(FRESHNESS_INTERVAL).await;
-    }
+/// The shadow's share of a call's time: at most `limit`, and no more than half of what is left, as the other half is the
+/// primary's.
+pub(crate) fn shadow_share(context: &CallContext, limit: Duration) -> Duration {
+    let left = context.deadline.map(|at| at.saturating_duration_since(Instant::now()) / 2);
+    left.map_or(limit, |left| left.min(limit))
 }

@@ -1,8 +1,9 @@
 //! What the callers of one handle have seen and the shadow may not have yet.
 //!
 //! No places of two databases are ever compared. A remembered document is one of which a version was seen that the shadow was
-//! not yet seen to have; it is forgotten when the shadow shows that version. What only a barrier can settle (a page that lacks a deleted document, more documents than are remembered) sends
-//! every read to the primary until one was passed.
+//! not yet seen to have; it is forgotten when the shadow shows that version, or lacks the document behind a barrier as the primary
+//! does. What only a barrier can settle (a page that lacks a deleted document, more documents than are remembered) sends every
+//! read to the primary until one was passed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,8 @@ use tokio::sync::Notify;
 
 /// Documents remembered one by one; more need a barrier.
 const REMEMBERED_MAX: usize = 10_000;
+/// Barriers in a row that were passed too late for a newer page; from then on lists wait for one, so that there is no newer page.
+const LATE_MAX: u32 = 3;
 
 /// The memory of one handle.
 #[derive(Debug, Default)]
@@ -19,15 +22,37 @@ pub(crate) struct Session {
     state: Mutex<State>,
     /// Told when there is something to settle.
     pub(crate) news: Notify,
+    /// Told when a barrier was passed.
+    pub(crate) barriers: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    seen: HashMap<DocumentId, SeenWrite>,
+    seen: HashMap<DocumentId, Seen>,
+    /// Where the next look among them begins.
+    looked_at: usize,
     /// Counts what is remembered, so that a barrier knows what came before it.
     moment: u64,
     /// A barrier that begins at this moment or later is needed.
     barrier_needed: Option<u64>,
+    /// How many barriers in a row left one that is needed.
+    late: u32,
+}
+
+#[derive(Debug)]
+struct Seen {
+    write: SeenWrite,
+    /// It was seen deleted: a shadow that lacks it shows the same.
+    is_tombstone: bool,
+    /// When it was remembered.
+    moment: u64,
+}
+
+/// What is remembered of one document that the shadow lacks.
+#[derive(Clone, Debug)]
+pub(crate) struct Missing {
+    pub(crate) path: DocumentPath,
+    pub(crate) is_tombstone: bool,
 }
 
 impl Session {
@@ -39,11 +64,12 @@ impl Session {
         let moment = state.moment;
         if let Some(known) = state.seen.get_mut(write.path.key()) {
             // Answers overtake each other: the newest counts, whichever comes last.
-            if !is_newer(known, &write) {
-                *known = write;
+            if !is_newer(&known.write, &write) {
+                *known = Seen { write, is_tombstone: document.is_deleted(), moment };
             }
         } else if state.seen.len() < REMEMBERED_MAX {
-            state.seen.insert(*write.path.key(), write);
+            let is_tombstone = document.is_deleted();
+            state.seen.insert(*write.path.key(), Seen { write, is_tombstone, moment });
         } else {
             state.seen.clear();
             state.barrier_needed = Some(moment);
@@ -78,7 +104,7 @@ impl Session {
     pub(crate) fn found(&self, document: &Document) {
         let mut state = self.state();
         let key = *document.path().key();
-        if state.seen.get(&key).is_some_and(|known| known.is_in(Some(document))) {
+        if state.seen.get(&key).is_some_and(|known| known.write.is_in(Some(document))) {
             state.seen.remove(&key);
         }
     }
@@ -92,6 +118,34 @@ impl Session {
     pub(crate) fn passed(&self, moment: u64) {
         let mut state = self.state();
         state.barrier_needed = state.barrier_needed.filter(|needed| *needed > moment);
+        state.late = if state.barrier_needed.is_some() { state.late.saturating_add(1) } else { 0 };
+        drop(state);
+        self.barriers.notify_waiters();
+    }
+
+    /// Whether a list should wait for a barrier rather than make a newer one needed.
+    pub(crate) fn is_late(&self) -> bool {
+        let state = self.state();
+        state.seen.is_empty() && state.barrier_needed.is_some() && state.late >= LATE_MAX
+    }
+
+    /// Those of `paths` that are still what was remembered at `moment` or before.
+    pub(crate) fn missing(&self, paths: &[DocumentPath], moment: u64) -> Vec<Missing> {
+        let state = self.state();
+        let seen =
+            |path: &DocumentPath| state.seen.get(path.key()).filter(|seen| seen.moment <= moment);
+        let missing = |path: &DocumentPath| {
+            seen(path).map(|seen| Missing { path: path.clone(), is_tombstone: seen.is_tombstone })
+        };
+        paths.iter().filter_map(missing).collect()
+    }
+
+    /// Neither side has it any more, as of `moment`.
+    pub(crate) fn is_gone(&self, path: &DocumentPath, moment: u64) {
+        let mut state = self.state();
+        if state.seen.get(path.key()).is_some_and(|seen| seen.moment <= moment) {
+            state.seen.remove(path.key());
+        }
     }
 
     /// Whether only a barrier helps.
@@ -99,9 +153,13 @@ impl Session {
         self.state().barrier_needed.is_some()
     }
 
-    /// Some of what is remembered, to be looked for on the shadow.
+    /// Some of what is remembered, to be looked for on the shadow; others each time, if there are many.
     pub(crate) fn some(&self, limit: usize) -> Vec<DocumentPath> {
-        self.state().seen.values().take(limit).map(|known| known.path.clone()).collect()
+        let mut state = self.state();
+        let (count, begin) = (state.seen.len(), state.looked_at);
+        state.looked_at = if count > limit { (begin + limit) % count } else { 0 };
+        let all = state.seen.values().cycle().skip(begin.min(count)).take(limit.min(count));
+        all.map(|known| known.write.path.clone()).collect()
     }
 
     /// Nothing under this lock can panic half-way.
@@ -155,6 +213,36 @@ mod tests {
         session.passed(session.moment());
         assert!(!session.allows(document("a", 1).path()), "the shadow may refuse it");
         assert!(session.allows(document("b", 1).path()));
+    }
+
+    #[test]
+    fn what_neither_side_has_is_forgotten_unless_it_was_remembered_later() {
+        let session = Session::default();
+        let tombstone = document("a", 1).tombstone(Timestamp::default());
+        session.remember(&tombstone);
+        let (moment, paths) = (session.moment(), [tombstone.path().clone()]);
+        assert!(session.missing(&paths, moment)[0].is_tombstone);
+        session.remember(&document("a", 3));
+        assert!(session.missing(&paths, moment).is_empty());
+        session.is_gone(&paths[0], moment);
+        assert!(!session.allows(&paths[0]), "it was created again since");
+        session.is_gone(&paths[0], session.moment());
+        assert!(session.allows_all());
+    }
+
+    #[test]
+    fn lists_wait_when_barriers_are_always_too_late_for_the_last_page() {
+        let session = Session::default();
+        session.remember_all();
+        for _ in 0..LATE_MAX {
+            assert!(!session.is_late());
+            let moment = session.moment();
+            session.remember_all();
+            session.passed(moment);
+        }
+        assert!(session.is_late());
+        session.passed(session.moment());
+        assert!(!session.is_late() && session.allows_all());
     }
 
     #[test]

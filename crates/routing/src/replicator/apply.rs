@@ -23,15 +23,6 @@ const RETRIES_MAX: usize = 6;
 /// How often a document is settled again that others write meanwhile.
 const ATTEMPTS_MAX: usize = 20;
 
-/// Where an image comes from, which decides what a newer one on the shadow means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// The feed: a newer one was mirrored or fed before.
-    Feed,
-    /// A copy of everything: a newer one was mirrored, or the primary went back behind the shadow.
-    Copy,
-}
-
 /// Applies to one shadow.
 #[derive(Debug)]
 pub(crate) struct Applier {
@@ -45,63 +36,87 @@ pub(crate) struct Applier {
 impl Applier {
     /// Applies all of `images`, which hold a path once at most. Either all are on the shadow afterwards, or newer ones, or a
     /// dead letter tells of them; or it is an error and some may be.
-    pub(crate) async fn apply(&self, images: Vec<Document>, source: Source) -> Result<()> {
+    pub(crate) async fn apply(&self, images: Vec<Document>) -> Result<()> {
         let lanes = self.options.lanes.max(1);
         let mut parts: Vec<Vec<Document>> = vec![Vec::new(); lanes];
         for image in images {
             parts[usize::from(image.path().key().as_bytes()[0]) % lanes].push(image);
         }
-        try_join_all(parts.into_iter().map(|part| self.apply_part(part, source))).await.map(drop)
+        try_join_all(parts.into_iter().map(|part| self.apply_part(part))).await.map(drop)
     }
 
-    async fn apply_part(&self, mut part: Vec<Document>, source: Source) -> Result<()> {
+    async fn apply_part(&self, mut part: Vec<Document>) -> Result<()> {
         while !part.is_empty() {
             let rest = part.split_off(part.len().min(WRITES_MAX));
-            self.apply_some(&part, source).await?;
+            self.apply_some(&part).await?;
             part = rest;
         }
         Ok(())
     }
 
     /// Those that fail are tried again by themselves: one of many that fails now and then does not hold up all.
-    async fn apply_some(&self, images: &[Document], source: Source) -> Result<()> {
+    async fn apply_some(&self, images: &[Document]) -> Result<()> {
         let mut backoff = Backoff::default();
-        let mut failed = self.apply_once(images, source).await?;
+        let mut failed = self.apply_once(images).await?;
         for _ in 0..RETRIES_MAX {
             if failed.is_empty() {
                 return Ok(());
             }
             tokio::time::sleep(backoff.next()).await;
             let again: Vec<Document> = failed.into_iter().map(|(image, _)| image).collect();
-            failed = self.apply_once(&again, source).await?;
+            failed = self.apply_once(&again).await?;
         }
         failed.pop().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// What failed, and may not fail again.
-    async fn apply_once(
-        &self,
-        images: &[Document],
-        source: Source,
-    ) -> Result<Vec<(Document, Error)>> {
-        let mut failed = Vec::new();
+    async fn apply_once(&self, images: &[Document]) -> Result<Vec<(Document, Error)>> {
+        let (mut failed, mut ahead) = (Vec::new(), Vec::new());
         let writes = images.iter().cloned().map(Write::ApplyIfNewer).collect();
         let outcomes = self.write(writes).await?;
+        let works = outcomes.iter().any(Result::is_ok);
         for (image, outcome) in images.iter().zip(outcomes) {
             match outcome {
                 Ok(Applied::Yes(_) | Applied::ShadowPending(_)) => {
                     self.counts.applied(1);
                     self.dead.forget(image.path()).await?;
                 }
-                Ok(Applied::No(Some(current))) if is_settled(image, &current, source) => {
+                Ok(Applied::No(Some(current))) if same_content(image, &current) => {
                     self.counts.known(1);
                 }
-                Ok(Applied::No(_)) => self.settle(image.path()).await?,
-                Err(error) if is_poison(&error) => self.dead.add(image, &error).await?,
+                Ok(Applied::No(Some(current))) => ahead.push(current),
+                Ok(Applied::No(None)) => self.settle(image.path()).await?,
+                Err(error) if is_poison(&error, works) => self.dead.add(image, &error).await?,
                 Err(error) => failed.push((image.clone(), error)),
             }
         }
+        self.settle_ahead(&ahead).await?;
         Ok(failed)
+    }
+
+    /// What the shadow has instead of an image is mostly a later one, which was mirrored. It is not if the primary lost what it
+    /// had told of, so the primary is asked, in one call for all: it read later, so it has as much or another history.
+    async fn settle_ahead(&self, ahead: &[Document]) -> Result<()> {
+        if ahead.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<DocumentPath> = ahead.iter().map(|there| there.path().clone()).collect();
+        let rightful = self.primary.get_many(&paths, &strong()).await?;
+        for (there, right) in ahead.iter().zip(rightful) {
+            match right {
+                Some(right) if right.version() < there.version() => {
+                    self.settle(there.path()).await?;
+                }
+                Some(right)
+                    if right.version() == there.version() && !same_content(there, &right) =>
+                {
+                    self.settle(there.path()).await?;
+                }
+                // A later one comes with the feed; what is purged there was purged here before.
+                Some(_) | None => self.counts.known(1),
+            }
+        }
+        Ok(())
     }
 
     /// Makes the shadow's record of `path` the primary's, where versions alone do not decide.
@@ -130,7 +145,7 @@ impl Applier {
                     self.counts.applied(1);
                     return self.dead.forget(path).await;
                 }
-                Some(Err(error)) if is_poison(&error) => {
+                Some(Err(error)) if is_poison(&error, false) => {
                     return self.dead.add(&right, &error).await;
                 }
                 Some(Err(error)) => return Err(error),
@@ -168,19 +183,13 @@ pub(crate) fn strong() -> CallContext {
     CallContext::new(Operation::ReadStrong).with_consistency(Consistency::Strong)
 }
 
-/// Whether what the shadow has instead of `image` needs no second look.
-fn is_settled(image: &Document, current: &Document, source: Source) -> bool {
-    if current.version() == image.version() {
-        return same_content(image, current);
-    }
-    source == Source::Feed && current.created_at() == image.created_at()
-}
-
-/// Whether the document itself is what the shadow does not take. Everything else is tried again.
-fn is_poison(error: &Error) -> bool {
+/// Whether the document itself is what the shadow does not take. Everything else is tried again. An error that may be the
+/// whole shadow's is a document's only if the shadow `works` for others at the same time.
+fn is_poison(error: &Error, works: bool) -> bool {
     match error.kind() {
-        ErrorKind::InvalidArgument | ErrorKind::PathConflict | ErrorKind::Unsupported => true,
-        ErrorKind::Internal => error.retry() == Retry::Never,
+        ErrorKind::InvalidArgument | ErrorKind::PathConflict => true,
+        ErrorKind::Unsupported => works,
+        ErrorKind::Internal => works && error.retry() == Retry::Never,
         _ => false,
     }
 }
@@ -214,14 +223,5 @@ mod tests {
         let kept = coalesce([old, document("a/2", 1), new.clone()].into_iter());
         assert_eq!(kept.len(), 2);
         assert!(kept.contains(&new));
-    }
-
-    #[test]
-    fn a_newer_record_of_the_same_life_is_settled_for_the_feed_alone() {
-        let image = document("a/1", 1);
-        let newer = image.replaced(Timestamp::from_milliseconds(5), Body::empty());
-        assert!(is_settled(&image, &newer, Source::Feed));
-        assert!(!is_settled(&image, &newer, Source::Copy), "the primary may have gone back");
-        assert!(!is_settled(&image, &document("a/1", 7), Source::Feed), "another life");
     }
 }

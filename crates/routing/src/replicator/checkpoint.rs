@@ -32,6 +32,11 @@ impl Checkpoint {
         &self.body
     }
 
+    /// Whether it is written for `position`.
+    pub(crate) fn is_at(&self, position: &Position) -> bool {
+        self.body.position == position.into()
+    }
+
     /// Everything up to `position` was applied.
     pub(crate) async fn advance(&mut self, position: &Position) -> Result<(), Interrupt> {
         let position = position.into();

@@ -16,14 +16,15 @@ use syntrix_storage_core::{
     Body, Document, DocumentPath, Metadata, Operation, Result, ScanRequest, Timestamp,
 };
 
+use crate::page_size::PageSize;
 use crate::replicator::Interrupt;
-use crate::replicator::apply::{Applier, Source, strong};
+use crate::replicator::apply::{Applier, strong};
 use crate::replicator::purge;
 use crate::replicator::records::{self, FILL, FillBody};
 use crate::replicator::throttle::Throttle;
 
-/// Records read at once.
-const PAGE: usize = 1000;
+/// Most records read at once.
+const PAGE_MAX: usize = 1000;
 /// What the sweep removes dies at this time, before everything that anybody wrote.
 const BEFORE_ALL: Timestamp = Timestamp::from_milliseconds(0);
 
@@ -35,6 +36,7 @@ pub(crate) struct Fill<'session> {
     revision: Option<u64>,
     body: FillBody,
     throttle: Throttle,
+    page_size: PageSize,
 }
 
 impl<'session> Fill<'session> {
@@ -54,6 +56,8 @@ impl<'session> Fill<'session> {
             revision,
             body: body.unwrap_or(fresh),
             throttle: Throttle::default(),
+            // One page is applied while the next one is read.
+            page_size: PageSize::new(PAGE_MAX, applier.options.batch_bytes_max / 2),
         })
     }
 
@@ -75,10 +79,12 @@ impl<'session> Fill<'session> {
         let mut page = self.next_page(self.body.copied_to.clone()).await?;
         while let Some(last) = page.last().map(|last| last.path().as_str().to_owned()) {
             let count = page.len() as u64;
+            self.page_size.learn(&page);
+            let records = self.page_size.records();
             // The next page is read while this one is applied.
             let (applied, next) = tokio::join!(
-                self.applier.apply(page, Source::Copy),
-                timed(scan(&*self.applier.primary, Some(last.clone())))
+                self.applier.apply(page),
+                timed(scan(&*self.applier.primary, Some(last.clone()), records))
             );
             applied?;
             let (next, took) = next?;
@@ -96,7 +102,7 @@ impl<'session> Fill<'session> {
     async fn next_page(&self, after: Option<String>) -> Result<Vec<Document>> {
         match self.body.copy_done {
             true => Ok(Vec::new()),
-            false => scan(&*self.applier.primary, after).await,
+            false => scan(&*self.applier.primary, after, self.page_size.records()).await,
         }
     }
 
@@ -120,7 +126,9 @@ impl<'session> Fill<'session> {
             return Ok(());
         }
         loop {
-            let page = scan(&*self.applier.shadow, self.body.swept_to.clone()).await?;
+            let (after, records) = (self.body.swept_to.clone(), self.page_size.records());
+            let page = scan(&*self.applier.shadow, after, records).await?;
+            self.page_size.learn(&page);
             let Some(last) = page.last() else { break };
             self.body.swept_to = Some(last.path().as_str().to_owned());
             self.body.removed += self.remove_extras(&page).await?;
@@ -169,9 +177,13 @@ impl<'session> Fill<'session> {
 const TICK: Duration = Duration::from_millis(1);
 
 /// Records behind `after` by path, tombstones too.
-async fn scan(backend: &dyn DocumentBackend, after: Option<String>) -> Result<Vec<Document>> {
+async fn scan(
+    backend: &dyn DocumentBackend,
+    after: Option<String>,
+    records: usize,
+) -> Result<Vec<Document>> {
     let mut request = ScanRequest::of(None, true);
-    (request.show_deleted, request.after, request.limit) = (true, after, PAGE);
+    (request.show_deleted, request.after, request.limit) = (true, after, records);
     let context = CallContext::new(Operation::Migrate)
         .with_consistency(syntrix_storage_core::Consistency::Strong);
     backend.scan(&request, &context).await

@@ -1,19 +1,18 @@
 //! Follows the primary's feed in batches.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use syntrix_storage_core::Position;
 use syntrix_storage_core::backend::{Change, Feed, FeedPage};
 use tokio::sync::{Mutex, watch};
 
-use crate::replicator::apply::{Applier, Source, coalesce};
+use crate::page_size::PageSize;
+use crate::replicator::apply::{Applier, coalesce};
 use crate::replicator::session::Progress;
 use crate::replicator::{Outcome, Replicator};
 
-/// Changes of the first batch, before anything is known of their size.
-const FIRST_BATCH: usize = 200;
-const BATCH_MIN: usize = 8;
+/// Between two records of the place while nothing changes.
+const QUIET_INTERVAL: Duration = Duration::from_secs(30);
 /// Longest wait for a change in one call.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 /// After the first change of many, others follow at once: waiting for them makes one batch of them.
@@ -25,8 +24,7 @@ pub(crate) struct Follower<'session> {
     replicator: &'session Replicator,
     applier: &'session Applier,
     progress: &'session Mutex<Option<Progress>>,
-    /// Bytes of a change, as of the last batch.
-    bytes_each: AtomicU64,
+    batch_size: std::sync::Mutex<PageSize>,
 }
 
 impl<'session> Follower<'session> {
@@ -35,7 +33,10 @@ impl<'session> Follower<'session> {
         applier: &'session Applier,
         progress: &'session Mutex<Option<Progress>>,
     ) -> Self {
-        Self { replicator, applier, progress, bytes_each: AtomicU64::new(0) }
+        let options = &replicator.options;
+        // A change brings the document before it, too.
+        let batch_size = PageSize::new(options.batch_changes_max, options.batch_bytes_max / 2);
+        Self { replicator, applier, progress, batch_size: batch_size.into() }
     }
 
     /// Goes on until something ends it.
@@ -95,32 +96,22 @@ impl<'session> Follower<'session> {
     }
 
     async fn page(&self, from: &Position, until: Option<&Position>) -> Outcome<FeedPage> {
-        let from = Feed::After(from.clone());
-        Ok(self.replicator.primary.feed(&from, until, self.batch_size()).await?)
+        let (from, records) = (Feed::After(from.clone()), self.batch_size().records());
+        Ok(self.replicator.primary.feed(&from, until, records).await?)
     }
 
-    fn batch_size(&self) -> usize {
-        let options = &self.replicator.options;
-        match self.bytes_each.load(Ordering::Relaxed) {
-            0 => FIRST_BATCH,
-            bytes => {
-                let fitting = options.batch_bytes_max as u64 / bytes;
-                usize::try_from(fitting)
-                    .unwrap_or(usize::MAX)
-                    .clamp(BATCH_MIN, options.batch_changes_max)
-            }
-        }
-        .min(options.batch_changes_max)
+    /// Nothing under this lock can panic half-way.
+    fn batch_size(&self) -> std::sync::MutexGuard<'_, PageSize> {
+        self.batch_size.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Outcome<()> {
         if changes.is_empty() {
             return Ok(());
         }
-        let bytes: usize = changes.iter().map(|change| change.document.raw().len() + 200).sum();
-        self.bytes_each.store((bytes / changes.len()) as u64, Ordering::Relaxed);
+        self.batch_size().learn(changes.iter().map(|change| &change.document));
         let images = coalesce(changes.into_iter().map(|change| change.document));
-        self.applier.apply(images, Source::Feed).await?;
+        self.applier.apply(images).await?;
         self.replicator.link.succeeded();
         Ok(())
     }
@@ -132,18 +123,24 @@ impl<'session> Follower<'session> {
     async fn reach(&self, place: &Position, any: bool) {
         if let Some(progress) = &mut *self.progress.lock().await {
             progress.place = place.clone();
-            progress.is_saved &= !any;
+            progress.has_changes |= any;
         }
     }
 
-    /// Saves at once for somebody who waits, else once in a while. Whether all is saved.
+    /// Saves at once for somebody who waits, else once in a while; also where nothing changed, as places grow old where a
+    /// history is shared with others. Whether no change is unsaved.
     async fn save_if_due(&self, ticket: u64, saved_at: &mut Instant) -> Outcome<bool> {
-        let options = &self.replicator.options;
-        if self.is_asked(ticket) || saved_at.elapsed() >= options.checkpoint_interval {
+        let has_changes =
+            self.progress.lock().await.as_ref().is_some_and(|progress| progress.has_changes);
+        let interval = match has_changes {
+            true => self.replicator.options.checkpoint_interval,
+            false => QUIET_INTERVAL,
+        };
+        if self.is_asked(ticket) || saved_at.elapsed() >= interval {
             self.save(saved_at).await?;
             return Ok(true);
         }
-        Ok(self.progress.lock().await.as_ref().is_none_or(|progress| progress.is_saved))
+        Ok(!has_changes)
     }
 
     async fn save(&self, saved_at: &mut Instant) -> Outcome<()> {

@@ -38,15 +38,16 @@ pub(crate) struct Session<'replicator> {
 pub(crate) struct Progress {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) place: Position,
-    pub(crate) is_saved: bool,
+    /// Some were applied since the checkpoint was written.
+    pub(crate) has_changes: bool,
 }
 
 impl Progress {
     /// Writes the checkpoint if it is behind.
     pub(crate) async fn save(&mut self) -> Outcome<()> {
-        if !self.is_saved {
+        if self.has_changes || !self.checkpoint.is_at(&self.place) {
             self.checkpoint.advance(&self.place).await?;
-            self.is_saved = true;
+            self.has_changes = false;
         }
         Ok(())
     }
@@ -158,7 +159,7 @@ impl<'replicator> Session<'replicator> {
         let place = Position::try_from(&body.position)?;
         let filled = body.filled;
         let checkpoint = Checkpoint::take(&self.shadow.ledger, revision, body).await?;
-        *self.progress.lock().await = Some(Progress { checkpoint, place, is_saved: true });
+        *self.progress.lock().await = Some(Progress { checkpoint, place, has_changes: false });
         self.replicator.link.accept(filled);
         Ok(())
     }
@@ -173,7 +174,7 @@ impl<'replicator> Session<'replicator> {
         let mut progress = self.progress.lock().await;
         if let Some(progress) = &mut *progress {
             progress.checkpoint.begin_fill(&end).await?;
-            (progress.place, progress.is_saved) = (end, true);
+            (progress.place, progress.has_changes) = (end, false);
         }
         Ok(())
     }

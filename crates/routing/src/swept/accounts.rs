@@ -41,6 +41,7 @@ impl Swept for Accounts {
     const STORE: StoreKind = StoreKind::Users;
     const LEASE: &'static str = "users/lease";
     const PASSES: &'static str = "users/checkpoint";
+    const ASKED: &'static str = "users/asked";
 
     fn take(backend: &dyn Backend) -> Result<Arc<dyn UserBackend>> {
         backend.users()

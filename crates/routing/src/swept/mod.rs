@@ -18,16 +18,16 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use syntrix_storage_core::backend::{Backend, Ledger, StoreId, StoreKind};
 use syntrix_storage_core::{Error, ErrorKind, Result};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::breaker::BreakerState;
+use crate::breaker::{Attempt, BreakerState};
 use crate::control::RouteControl;
 use crate::holder;
 use crate::options::ReplicationOptions;
 use crate::outbox::Outbox;
 use crate::replicator::records::{self, LeaseBody};
 use crate::replicator::status::{HolderStatus, ReplicatedStatus, StatusReport};
-use crate::replicator::{DeadLetter, Tickets, not_caught_up};
+use crate::replicator::{DeadLetter, not_caught_up};
 use crate::shadow::{NativeReplica, ShadowLink, ShadowOpener};
 
 /// Longest wait of `status` for the shadow.
@@ -52,6 +52,8 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     const LEASE: &'static str;
     /// The record of how far the passes are, on the shadow.
     const PASSES: &'static str;
+    /// The record by which any process asks the holder for a pass, on the shadow.
+    const ASKED: &'static str;
 
     /// The store of an open backend.
     fn take(backend: &dyn Backend) -> Result<Arc<Self::Store>>;
@@ -96,8 +98,16 @@ pub(crate) struct PassesBody {
     pub(crate) filled: bool,
     /// Records that the shadow refused in the last pass.
     pub(crate) refused: u64,
+    /// The last pass began after this request, and after all before it.
+    pub(crate) served: u64,
     /// The route was given up: what is there says nothing any more.
     pub(crate) void: bool,
+}
+
+/// Number of the last request for a pass. On the shadow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AskedBody {
+    pub(crate) number: u64,
 }
 
 /// What this process brought over.
@@ -116,7 +126,8 @@ pub struct SweptReplication<K: Swept> {
     pub(crate) link: Arc<ShadowLink<K::Store>>,
     pub(crate) outbox: Outbox,
     counts: SweepCounts,
-    tickets: Tickets,
+    /// Told when a pass is asked for in this process: its holder need not look first.
+    asked: Notify,
     stopped: watch::Sender<bool>,
     pub(crate) options: ReplicationOptions,
 }
@@ -138,12 +149,18 @@ impl<K: Swept> SweptReplication<K> {
             link: ShadowLink::connect(shadow, primary_id, K::take, NativeReplica::Refused),
             outbox: Outbox::new(&options),
             counts: SweepCounts::default(),
-            tickets: Tickets { asked: watch::Sender::new(0), served: watch::Sender::new(0) },
+            asked: Notify::new(),
             stopped: watch::Sender::new(false),
             options,
         });
         replication.start_sweeping();
         replication
+    }
+
+    /// The shadow's store, if it may be asked now: also to see whether it answers again.
+    pub(crate) fn attempt(&self) -> Option<(&Arc<K::Store>, Attempt<'_>)> {
+        let shadow = self.link.get().filter(|_| self.link.is_mirrored())?;
+        Some((&shadow.store, self.outbox.breaker.attempt()?))
     }
 
     /// The shadow's store, if it answered lately. Asking it tries nothing: that is the mirrors' and the passes' part.
@@ -174,32 +191,31 @@ impl<K: Swept> SweptReplication<K> {
         }
     }
 
-    /// Returns when a pass came to its end that began after this call, whoever makes it, without a refused record.
+    /// Returns when a pass came to its end that began after this call, whoever makes it.
     async fn wait_for_pass(&self) -> Result<()> {
         let shadow = self.link.opened().await;
-        let passes = |body: Option<(u64, PassesBody)>| body.map_or(0, |(_, body)| body.passes);
-        let before = passes(records::read(&*shadow.ledger, K::PASSES).await?);
-        let mut served = self.tickets.served.subscribe();
-        let ticket = self.ask_for_pass();
+        let request = self.ask_for_pass(&*shadow.ledger).await?;
         loop {
-            let here = *served.borrow_and_update() >= ticket;
             let body = records::read::<PassesBody>(&*shadow.ledger, K::PASSES).await?;
-            let filled = body.as_ref().is_some_and(|(_, body)| body.filled && !body.void);
-            // Another holder's next pass may have begun before this call, the one behind it did not.
-            if filled && (here || passes(body) >= before + 2) {
-                return Ok(());
+            match body.filter(|(_, body)| body.served >= request && !body.void) {
+                Some((_, body)) if body.filled => return Ok(()),
+                Some((_, body)) => return Err(refuses(body.refused)),
+                None => tokio::time::sleep(DRAIN_INTERVAL).await,
             }
-            let _ = tokio::time::timeout(DRAIN_INTERVAL, served.changed()).await;
         }
     }
 
-    fn ask_for_pass(&self) -> u64 {
-        let mut ticket = 0;
-        self.tickets.asked.send_modify(|asked| {
-            *asked += 1;
-            ticket = *asked;
-        });
-        ticket
+    /// Leaves a request that every holder sees, and returns its number.
+    async fn ask_for_pass(&self, ledger: &dyn Ledger) -> Result<u64> {
+        loop {
+            let found = records::read::<AskedBody>(ledger, K::ASKED).await?;
+            let (revision, body) = found.unzip();
+            let next = AskedBody { number: body.unwrap_or_default().number + 1 };
+            if records::write(ledger, K::ASKED, revision, &next).await?.is_some() {
+                self.asked.notify_one();
+                return Ok(next.number);
+            }
+        }
     }
 
     async fn describe_shadow(&self, report: &mut StatusReport) -> Result<()> {
@@ -278,6 +294,13 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
         let Some(shadow) = shadow else { return Ok(()) };
         holder::give_up(self, &*shadow.ledger).await
     }
+}
+
+/// Not everything is on the shadow, and waiting does not help.
+fn refuses(records: u64) -> Error {
+    Error::new(ErrorKind::Conflict, "drain")
+        .with_message("the shadow refuses records, and has everything else; the log of who replicates names them")
+        .with_fact("records", records)
 }
 
 fn no_letters() -> Error {

@@ -3,23 +3,28 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use syntrix_storage_core::backend::StoreId;
-use syntrix_storage_core::{Error, ErrorKind, Result};
+use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
 
 use crate::holder::{self, Duty, OTHER_PRIMARY};
 use crate::options::ReplicationOptions;
 use crate::replicator::records;
 use crate::replicator::{Backoff, Interrupt, Outcome};
 use crate::shadow::{OpenShadow, ShadowLink};
-use crate::swept::{PassesBody, Swept, SweptReplication};
+use crate::swept::{AskedBody, PassesBody, Swept, SweptReplication};
 
+/// Between two looks whether another process asks for a pass.
+const ASKED_INTERVAL: Duration = Duration::from_millis(500);
 /// Records of one step.
 const PAGE: usize = 500;
 /// Records on their way at once.
 const SIDE_BY_SIDE: usize = 16;
+/// How often records that failed are tried again before the whole pass is.
+const RETRIES_MAX: usize = 6;
 
 const FOREIGN_DATA: &str = "the shadow holds records but nothing says that they are this route's; nothing of it is touched, \
      use an empty database as shadow";
@@ -70,7 +75,7 @@ impl<K: Swept> SweptReplication<K> {
         let mut progress = self.prepare(shadow, term).await?;
         self.link.accept(progress.body.filled);
         loop {
-            let ticket = *self.tickets.asked.borrow();
+            let asked = asked::<K>(shadow).await?;
             let Pass::Done { refused } = self.pass(shadow).await? else {
                 tracing::warn!(
                     store = K::STORE.as_str(),
@@ -80,21 +85,23 @@ impl<K: Swept> SweptReplication<K> {
                 continue;
             };
             let body = &mut progress.body;
-            (body.passes, body.refused, body.filled) = (body.passes + 1, refused, refused == 0);
+            (body.passes, body.served) = (body.passes + 1, asked);
+            (body.refused, body.filled) = (refused, refused == 0);
             progress.save::<K>(shadow).await?;
             self.link.accept(refused == 0);
             self.outbox.breaker.succeeded();
-            self.tickets.served.send_replace(ticket);
-            self.rest(ticket).await;
+            self.rest(shadow, asked).await?;
         }
     }
 
-    /// Until the next pass is due, or somebody asks for one.
-    async fn rest(&self, served: u64) {
-        let mut asked = self.tickets.asked.subscribe();
-        let wanted = asked.wait_for(|asked| *asked > served);
-        // Nobody asked: the interval is over.
-        let _ = tokio::time::timeout(self.options.sweep_interval, wanted).await;
+    /// Until the next pass is due, or somebody asks for one, in whatever process.
+    async fn rest(&self, shadow: &OpenShadow<K::Store>, served: u64) -> Outcome<()> {
+        let due = Instant::now() + self.options.sweep_interval;
+        while Instant::now() < due && asked::<K>(shadow).await? <= served {
+            // Nobody asked here: a request of another process is in the record.
+            let _ = tokio::time::timeout(ASKED_INTERVAL, self.asked.notified()).await;
+        }
+        Ok(())
     }
 
     /// What the shadow's record says, with our term from now on.
@@ -137,19 +144,44 @@ impl<K: Swept> SweptReplication<K> {
         }
     }
 
-    /// How many of them the shadow refused; any other failure ends the pass.
+    /// How many of them the shadow refused. What else fails is tried again by itself, so that one record of many that fails now
+    /// and then does not end the pass for all.
     async fn bring_page(&self, shadow: &OpenShadow<K::Store>, page: Vec<K::Record>) -> Result<u64> {
-        let brought = page.into_iter().map(|record| {
+        let (mut refused, mut failed) = self.bring_all(shadow, page).await;
+        let mut backoff = Backoff::default();
+        for _ in 0..RETRIES_MAX {
+            if failed.is_empty() {
+                return Ok(refused);
+            }
+            tokio::time::sleep(backoff.next()).await;
+            let mut again = Vec::new();
+            for (key, _) in failed {
+                again.extend(K::fetch(&self.primary, &key).await?);
+            }
+            let (more, still) = self.bring_all(shadow, again).await;
+            (refused, failed) = (refused + more, still);
+        }
+        failed.pop().map_or(Ok(refused), |(_, error)| Err(error))
+    }
+
+    /// How many were refused, and what else failed.
+    async fn bring_all(
+        &self,
+        shadow: &OpenShadow<K::Store>,
+        records: Vec<K::Record>,
+    ) -> (u64, Vec<(K::Key, Error)>) {
+        let brought = records.into_iter().map(|record| {
+            let key = K::key(&record);
             let bringing = K::bring(&self.primary, &shadow.store, record);
             let limit = self.options.apply_timeout;
             async move {
                 let late = || Err(Error::new(ErrorKind::Timeout, "replicate"));
-                tokio::time::timeout(limit, bringing).await.unwrap_or_else(|_| late())
+                (key, tokio::time::timeout(limit, bringing).await.unwrap_or_else(|_| late()))
             }
         });
         let mut brought = stream::iter(brought).buffer_unordered(SIDE_BY_SIDE);
-        let mut refused = 0;
-        while let Some(outcome) = brought.next().await {
+        let (mut refused, mut failed) = (0, Vec::new());
+        while let Some((key, outcome)) = brought.next().await {
             match outcome {
                 Ok(true) => _ = self.counts.applied.fetch_add(1, Ordering::Relaxed),
                 Ok(false) => _ = self.counts.known.fetch_add(1, Ordering::Relaxed),
@@ -157,10 +189,10 @@ impl<K: Swept> SweptReplication<K> {
                     tracing::warn!(%error, store = K::STORE.as_str(), "the shadow refuses a record");
                     refused += 1;
                 }
-                Err(error) => return Err(error),
+                Err(error) => failed.push((key, error)),
             }
         }
-        Ok(refused)
+        (refused, failed)
     }
 }
 
@@ -209,8 +241,14 @@ impl Progress {
     }
 }
 
+/// Number of the last request for a pass.
+async fn asked<K: Swept>(shadow: &OpenShadow<K::Store>) -> Result<u64> {
+    let found = records::read::<AskedBody>(&*shadow.ledger, K::ASKED).await?;
+    Ok(found.map_or(0, |(_, body)| body.number))
+}
+
 fn first_body(primary: String, term: u64) -> PassesBody {
-    PassesBody { primary, term, passes: 0, filled: false, refused: 0, void: false }
+    PassesBody { primary, term, passes: 0, filled: false, refused: 0, served: 0, void: false }
 }
 
 /// A shadow that cannot list its records is not asked.
@@ -223,5 +261,9 @@ async fn is_empty<K: Swept>(shadow: &K::Store) -> Result<bool> {
 
 /// Whether the record itself is to blame.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::AlreadyExists)
+    match error.kind() {
+        ErrorKind::InvalidArgument | ErrorKind::AlreadyExists => true,
+        ErrorKind::Internal => error.retry() == Retry::Never,
+        _ => false,
+    }
 }

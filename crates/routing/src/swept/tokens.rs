@@ -22,6 +22,7 @@ impl Swept for Tokens {
     const STORE: StoreKind = StoreKind::Revocations;
     const LEASE: &'static str = "revocations/lease";
     const PASSES: &'static str = "revocations/checkpoint";
+    const ASKED: &'static str = "revocations/asked";
 
     fn take(backend: &dyn Backend) -> Result<Arc<dyn RevocationBackend>> {
         backend.revocations()

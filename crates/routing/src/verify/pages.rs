@@ -7,6 +7,10 @@ use syntrix_storage_core::{Document, DocumentPath, ITEMS_MAX, Result, ScanReques
 
 use super::entry::Entry;
 use super::{Verify, context};
+use crate::page_size::PageSize;
+
+/// Documents of one page are about so large together at most.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Where a range begins: behind a path, or at the very first one.
 #[derive(Debug)]
@@ -32,10 +36,13 @@ impl Verify<'_> {
         range: Range,
     ) -> Result<(Vec<Entry>, Bounds, Option<Range>)> {
         let (mut entries, mut after) = (Vec::new(), range.0.clone());
+        let mut size = PageSize::new(ITEMS_MAX, PAGE_BYTES_MAX);
         loop {
-            let page = scan(&*self.primary, after.clone()).await?;
+            let records = size.records();
+            let page = scan(&*self.primary, after.clone(), records).await?;
+            size.learn(&page);
             entries.extend(page.iter().map(|document| Entry::of(document, self.options.depth)));
-            if page.len() < ITEMS_MAX {
+            if page.len() < records {
                 return Ok((entries, Bounds { after: range.0, last: None }, None));
             }
             after = page.last().map(|last| last.path().as_str().to_owned());
@@ -52,8 +59,11 @@ impl Verify<'_> {
     /// The shadow's documents within `bounds`.
     pub(super) async fn read_shadow(&self, bounds: &Bounds) -> Result<Vec<Entry>> {
         let (mut entries, mut after) = (Vec::new(), bounds.after.clone());
+        let mut size = PageSize::new(ITEMS_MAX, PAGE_BYTES_MAX);
         loop {
-            let page = scan(&*self.shadow, after.clone()).await?;
+            let records = size.records();
+            let page = scan(&*self.shadow, after.clone(), records).await?;
+            size.learn(&page);
             let read = page.len();
             after = page.last().map(|last| last.path().as_str().to_owned());
             let within = |document: &&Document| {
@@ -65,18 +75,22 @@ impl Verify<'_> {
                     .take_while(within)
                     .map(|document| Entry::of(document, self.options.depth)),
             );
-            if read < ITEMS_MAX || entries.len() - before < read {
+            if read < records || entries.len() - before < read {
                 return Ok(entries);
             }
         }
     }
 }
 
-async fn scan(side: &dyn DocumentBackend, after: Option<String>) -> Result<Vec<Document>> {
+async fn scan(
+    side: &dyn DocumentBackend,
+    after: Option<String>,
+    records: usize,
+) -> Result<Vec<Document>> {
     let mut request = ScanRequest::of(None, true);
     request.show_deleted = true;
     request.after = after;
-    request.limit = ITEMS_MAX;
+    request.limit = records;
     side.scan(&request, &context()).await
 }
 

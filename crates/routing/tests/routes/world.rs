@@ -9,8 +9,8 @@ use syntrix_storage_core::backend::{
     Applied, Backend, BackendFactory, CallContext, DocumentBackend, LedgerKey, OpenContext, Write,
 };
 use syntrix_storage_core::{
-    Body, Document, DocumentPath, Location, Operation, Result, ScanRequest, SettingsNode,
-    SettingsValue, Timestamp,
+    Body, Document, DocumentPath, ErrorKind, Location, Operation, Result, ScanRequest,
+    SettingsNode, SettingsValue, Timestamp,
 };
 use syntrix_storage_routing::{
     DocumentReplication, DocumentRoute, NativeReplica, ReadFrom, ReadRules, ReplicationOptions,
@@ -124,6 +124,12 @@ impl World {
 impl Route {
     pub async fn drain(&self) {
         self.control.drain(PATIENCE).await.unwrap();
+    }
+
+    /// Drains to the end, which says that something was refused.
+    pub async fn expect_refusal(&self) {
+        let error = self.control.drain(PATIENCE).await.expect_err("everything is there");
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     }
 
     pub async fn status(&self) -> StatusReport {

@@ -198,3 +198,20 @@ async fn a_route_that_was_given_up_stops_the_holder_in_another_process_too() {
     assert!(all(&*shadow.users().unwrap()).await.is_empty(), "it was mirrored all the same");
     shadow.close().await.unwrap();
 }
+
+/// A drain of a process that does not bring the records itself: the holder, which rests for an hour, hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_is_served_by_the_holder_of_another_process() {
+    let holder = Open::on(PRIMARY).await;
+    holder.drain().await;
+    let primary = alone("user", PRIMARY, holder.folder.path()).await;
+    create(&*primary.users().unwrap(), "ada").await;
+    primary.close().await.unwrap();
+
+    let config = route("user", PRIMARY, SHADOW, holder.folder.path(), RARELY);
+    let other = Storage::from_config(config).await.unwrap();
+    other.routing(StoreKind::Users).unwrap().drain(PATIENCE).await.unwrap();
+    other.close().await.unwrap();
+    assert_eq!(holder.expect_equal_sides().await.len(), 1);
+    holder.storage.close().await.unwrap();
+}

@@ -7,8 +7,8 @@ use syntrix_storage::backend::StoreKind;
 use syntrix_storage::conformance::faults::{Fault, FaultRule, Faults, FaultyFactory};
 use syntrix_storage::routing::RouteControl;
 use syntrix_storage::{
-    Clock as _, RevocationStatus, RotationOutcome, Storage, StorageConfig, SystemClock, Timestamp,
-    TokenId, TokenRevocationStore,
+    Clock as _, RevocationOptions, RevocationStatus, RotationOutcome, Storage, StorageConfig,
+    SystemClock, Timestamp, TokenId, TokenRevocationStore,
 };
 use tempfile::TempDir;
 
@@ -169,6 +169,24 @@ async fn case_43_a_shadow_that_fails_fails_no_check_and_a_primary_that_fails_doe
     // What the shadow missed meanwhile the next pass brings.
     open.drain().await;
     assert_eq!(on_shadow(&open.folder, &["a", "b"]).await, [true, true]);
+    open.storage.close().await.unwrap();
+}
+
+/// The shadow is frozen and the callers are in a hurry: they lose a moment to it, and soon nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_43_a_shadow_that_hangs_fails_no_check_that_has_a_timeout() {
+    let (open, _, shadow) = Open::with_faults().await;
+    open.drain().await;
+    open.revoke("a").await;
+    shadow.add(FaultRule::new(Fault::Hang));
+    let a = token("a");
+    for _ in 0..40 {
+        let hurried = RevocationOptions::default().with_timeout(Duration::from_millis(300));
+        assert!(open.revocations.is_revoked(&a, Duration::ZERO, hurried).await.unwrap());
+    }
+    let status = open.control.status().await.unwrap();
+    assert!(status.mirror.opened > 0, "the breaker never opened");
+    shadow.heal();
     open.storage.close().await.unwrap();
 }
 
