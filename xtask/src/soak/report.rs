@@ -111,10 +111,15 @@ impl Report {
         self.found.acknowledged + self.found.revoked == 0
     }
 
-    /// Every broken promise.
+    /// Every first success that came too late.
+    pub(super) fn late(&self) -> Vec<String> {
+        self.late.iter().map(|late| format!("{}: {late}", self.name)).collect()
+    }
+
+    /// Every broken promise but being late.
     pub(super) fn failures(&self) -> Vec<String> {
         let findings = &self.found.findings;
-        let mut failures = self.late.clone();
+        let mut failures = Vec::new();
         let counted = [
             ("lost", findings.lost),
             ("doubled", findings.doubled),
