@@ -173,11 +173,6 @@ impl<S: ?Sized> ShadowLink<S> {
         self.state.borrow().clone()
     }
 
-    /// Changes of the state.
-    pub fn states(&self) -> watch::Receiver<ShadowState> {
-        self.state.subscribe()
-    }
-
     /// Whether writes may go to the shadow: its checkpoint names our primary.
     pub fn is_mirrored(&self) -> bool {
         self.mirrored.load(Ordering::Acquire)

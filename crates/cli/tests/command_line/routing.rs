@@ -101,6 +101,18 @@ fn a_difference_is_a_line_without_values_and_exit_1_and_a_repair_is_a_dry_run_fi
 }
 
 #[test]
+fn a_verdict_is_the_exit_code_also_when_nobody_reads_it() {
+    let route = Route::filled();
+    route.damage();
+    for output in ["json", "table"] {
+        let verify = ["verify", "--deep", "--output", output, "--config", &route.both];
+        let mut child = route.program.start(&verify);
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{output}");
+    }
+}
+
+#[test]
 fn a_report_file_has_every_finding_and_the_summary_last() {
     let route = Route::filled();
     route.damage();

@@ -93,11 +93,6 @@ impl Repair {
         self
     }
 
-    /// Whether it changes anything.
-    pub fn executes(&self) -> bool {
-        self.execute
-    }
-
     /// Repairs one document. A newer write that reaches the shadow meanwhile is never overwritten.
     ///
     /// # Errors
