@@ -9,6 +9,8 @@
 //! A server that may evict keys or that keeps nothing on disk is refused, unless the block says that this is meant.
 
 mod address;
+mod changes;
+mod confirm;
 mod connect;
 mod error;
 mod facts;
@@ -21,6 +23,7 @@ mod record;
 mod revocations;
 mod route;
 mod script;
+mod sentinels;
 mod settings;
 mod store;
 

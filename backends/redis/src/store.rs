@@ -7,6 +7,7 @@ use syntrix_storage_core::backend::{Canary, OpenContext};
 use syntrix_storage_core::{Result, Transport};
 
 use crate::address::{Node, Target};
+use crate::changes::Changes;
 use crate::connect::Link;
 use crate::error::closed;
 use crate::facts::Facts;
@@ -26,6 +27,8 @@ pub(crate) struct Store {
     /// Whether what is acknowledged outlives the server.
     pub(crate) durable: bool,
     pub(crate) cluster: bool,
+    /// Where changes wait for replicas, if they are to.
+    pub(crate) changes: Option<Changes>,
     leases: AtomicUsize,
 }
 
@@ -50,6 +53,7 @@ impl Store {
 
     async fn with(link: &Arc<Link>, keys: Keys, settings: &Settings) -> Result<Self> {
         let nodes = link.facts().await?;
+        tell_of_replicas(&nodes, link.replicas_needed(), settings);
         let canary = marks::open(link, &keys, settings.store_id().flatten()).await?;
         Ok(Self {
             link: Arc::clone(link),
@@ -58,6 +62,7 @@ impl Store {
             canary,
             durable: is_durable(&nodes),
             cluster: settings.cluster,
+            changes: (settings.replicas_min() > 0).then(|| Changes::start(link)),
             leases: AtomicUsize::new(0),
         })
     }
@@ -74,6 +79,28 @@ fn is_durable(nodes: &[(Node, Facts)]) -> bool {
         tracing::warn!(evicted, "Redis has evicted keys: revoked tokens may have become valid");
     }
     durable
+}
+
+/// What an operator should change, though the server is taken: it may be in the middle of a failover.
+fn tell_of_replicas(nodes: &[(Node, Facts)], needed: usize, settings: &Settings) {
+    let least = nodes.iter().map(|(_, facts)| facts.replicas_in_touch()).min().unwrap_or(0);
+    if least < needed {
+        tracing::warn!(
+            replicas = least,
+            needed,
+            "too few replicas follow Redis's primary: nothing can be revoked until they do, or minReplicas says otherwise"
+        );
+    }
+    if needed > 0 && !nodes.iter().all(|(_, facts)| facts.has_replicas_min()) {
+        tracing::warn!(
+            "Redis does not refuse writes that no replica will get: set min-replicas-to-write and min-replicas-max-lag"
+        );
+    }
+    if settings.replicas_min() == 0 && (settings.sentinel.is_some() || least > 0) {
+        tracing::warn!(
+            "a failover of Redis may lose revocations that were acknowledged: set minReplicas"
+        );
+    }
 }
 
 /// One handle's share; the connection ends with the last.

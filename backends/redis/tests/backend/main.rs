@@ -7,6 +7,7 @@ mod losses;
 mod network;
 mod opening;
 mod proxy;
+mod replicas;
 mod revoking;
 mod rights;
 mod secrets;
