@@ -193,7 +193,7 @@ async fn ask(
     findings: &mut Findings,
 ) -> Result<()> {
     let doing = || "asking about tokens".to_owned();
-    let names: Vec<_> = ledger.revoked.keys().collect();
+    let names: Vec<_> = ledger.revoked.iter().collect();
     for some in names.chunks(TOKENS_AT_ONCE) {
         let tokens = some.iter().map(|name| TokenId::parse(name));
         let tokens = tokens.collect::<syntrix_storage::Result<Vec<_>>>().context(doing)?;

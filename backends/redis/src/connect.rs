@@ -288,6 +288,11 @@ impl Link {
         self.replica_wait
     }
 
+    /// Which connection it is by now.
+    pub(crate) fn generation(&self) -> u64 {
+        self.read().generation
+    }
+
     /// Whether this is still the connection that is used.
     pub(crate) fn is_current(&self, generation: u64) -> bool {
         let state = self.read();

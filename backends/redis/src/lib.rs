@@ -16,6 +16,7 @@ mod error;
 mod facts;
 mod keys;
 mod ledger;
+mod listing;
 mod marks;
 mod namespace;
 mod provider;

@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// Reads many in one round trip: one command, or in a cluster one script for each bucket, all at the same time.
-    async fn get_many(
+    pub(crate) async fn get_many(
         &self,
         tokens: &[TokenId],
         context: &CallContext,
@@ -305,7 +305,6 @@ impl RevocationBackend for Revocations {
         outcome(&self.change(Change::Join, &request, context).await?)
     }
 
-    /// What lies under a key does not name its token, so there is no scan.
     async fn merge(
         &self,
         record: Revocation,
@@ -341,6 +340,15 @@ impl RevocationBackend for Revocations {
             _ => return Err(damaged()),
         };
         Ok(witnessed(insertion, &changed))
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<Revocation>> {
+        self.lease.store()?.list(after, limit, context).await
     }
 
     /// The server removes a record itself when its time is over.

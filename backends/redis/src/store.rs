@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use redis::{Value, cmd};
 use syntrix_storage_core::backend::{Canary, OpenContext};
 use syntrix_storage_core::{Result, Transport};
 
@@ -12,6 +13,7 @@ use crate::connect::Link;
 use crate::error::closed;
 use crate::facts::Facts;
 use crate::keys::Keys;
+use crate::listing::Listing;
 use crate::marks;
 use crate::route::Route;
 use crate::script::Scripts;
@@ -29,6 +31,7 @@ pub(crate) struct Store {
     pub(crate) cluster: bool,
     /// Where changes wait for replicas, if they are to.
     pub(crate) changes: Option<Changes>,
+    pub(crate) listing: Listing,
     leases: AtomicUsize,
 }
 
@@ -54,6 +57,10 @@ impl Store {
     async fn with(link: &Arc<Link>, keys: Keys, settings: &Settings) -> Result<Self> {
         let nodes = link.facts().await?;
         tell_of_replicas(&nodes, link.replicas_needed(), settings);
+        if settings.replicas_min() > 0 {
+            // Told now rather than by the first revocation, if the user may not.
+            link.command::<Value>(cmd("WAIT").arg(0).arg(1), None).await?;
+        }
         let canary = marks::open(link, &keys, settings.store_id().flatten()).await?;
         Ok(Self {
             link: Arc::clone(link),
@@ -63,6 +70,7 @@ impl Store {
             durable: is_durable(&nodes),
             cluster: settings.cluster,
             changes: (settings.replicas_min() > 0).then(|| Changes::start(link)),
+            listing: Listing::default(),
             leases: AtomicUsize::new(0),
         })
     }

@@ -81,7 +81,7 @@ impl Campaign {
         }
         cluster.mend()?;
         self.calm(cluster);
-        self.reckon(cluster)
+        self.reckon()
     }
 
     /// Revocations alone have no changes to watch.
@@ -145,7 +145,7 @@ impl Campaign {
         Ok(())
     }
 
-    fn reckon(&mut self, cluster: &dyn Cluster) -> Result<Report> {
+    fn reckon(&mut self) -> Result<Report> {
         for writer in std::mem::take(&mut self.writers) {
             let started = writer.started;
             let ended = now();

@@ -18,7 +18,7 @@ fn node() -> (Server, String) {
 }
 
 /// Nodes that share all slots.
-fn cluster(count: u16) -> Vec<Server> {
+pub fn cluster(count: u16) -> Vec<Server> {
     let (nodes, buses): (Vec<_>, Vec<_>) = (0..count).map(|_| node()).unzip();
     let share = 16_384 / count;
     for (number, node) in (0..count).zip(&nodes) {
@@ -43,7 +43,7 @@ fn cluster(count: u16) -> Vec<Server> {
     nodes
 }
 
-async fn open(nodes: &[Server], namespace: Option<&str>) -> Fixture {
+pub async fn open(nodes: &[Server], namespace: Option<&str>) -> Fixture {
     let addr = nodes[0].addr();
     let settings = [("addr", addr.as_str()), ("cluster", "true"), ("minReplicas", "0")];
     Fixture::in_namespace(&settings, namespace).await.expect("the cluster serves")

@@ -3,6 +3,7 @@
 mod cluster;
 mod common;
 mod lifetime;
+mod listing;
 mod losses;
 mod network;
 mod opening;

@@ -9,7 +9,7 @@ use syntrix_storage_core::{Error, ErrorKind, Retry, RevokeOutcome};
 use crate::common::Fixture;
 use crate::server::{SAFE, Server};
 
-fn replica_of(primary: &Server) -> Server {
+pub fn replica_of(primary: &Server) -> Server {
     let follow = format!("replicaof 127.0.0.1 {}", primary.port());
     let replica = Server::with(&[SAFE, &[&follow]].concat());
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -29,8 +29,11 @@ async fn open(primary: &Server, replicas: &str) -> Fixture {
 
 /// One that does not wait long for replicas that do not answer.
 async fn open_within(primary: &Server, replicas: &str, limit: &str) -> Fixture {
-    let addr = primary.addr();
-    let settings = [("addr", addr.as_str()), ("minReplicas", replicas), ("replicaTimeout", limit)];
+    open_at(&primary.addr(), replicas, limit).await
+}
+
+pub async fn open_at(addr: &str, replicas: &str, limit: &str) -> Fixture {
+    let settings = [("addr", addr), ("minReplicas", replicas), ("replicaTimeout", limit)];
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         match Fixture::open(&settings).await {
@@ -111,7 +114,8 @@ async fn a_rotation_that_no_replica_confirms_is_not_won() {
 async fn as_many_replicas_as_asked_for_must_have_it() {
     let primary = Server::safe();
     let (first, second) = (replica_of(&primary), replica_of(&primary));
-    let (one, both) = (open_within(&primary, "1", "500ms").await, open_within(&primary, "2", "500ms").await);
+    let (one, both) =
+        (open_within(&primary, "1", "500ms").await, open_within(&primary, "2", "500ms").await);
     both.revoke("a").await.unwrap();
     second.freeze();
     one.revoke("b").await.unwrap();
