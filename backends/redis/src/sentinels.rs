@@ -3,18 +3,22 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use redis::{
     Client, ErrorKind as Kind, IntoConnectionInfo, RedisConnectionInfo, RedisError, RedisResult,
     TlsCertificates,
 };
+use tokio::time::{Instant, timeout_at};
 
 use crate::address::{Node, Target};
 use crate::route::server;
 use crate::settings::SentinelSettings;
 
-/// Longest wait for one of them: the others may have answered.
+/// Longest wait for any of them.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Longest wait for the rest, once most have answered.
+const LATE_MAX: Duration = Duration::from_millis(200);
 
 /// Everything it takes to ask them. Has passwords in it and therefore prints nothing.
 pub(crate) struct Sentinels {
@@ -65,13 +69,19 @@ impl Sentinels {
         server(&self.target, node, self.certificates.clone())
     }
 
-    /// Asks all of them at the same time. The connections to them end with the call.
+    /// Asks all of them at the same time. The connections to them end with the call. Once most have answered, those that have
+    /// not are hardly waited for: one may have died with the primary.
     pub(crate) async fn outlook(&self) -> RedisResult<Outlook> {
-        let asked = self.clients.iter().map(|client| async {
-            let late = |_| Err((Kind::Io, "a sentinel does not answer").into());
-            tokio::time::timeout(ANSWER_MAX, self.ask(client)).await.unwrap_or_else(late)
-        });
-        join(join_all(asked).await)
+        let mut asked: FuturesUnordered<_> =
+            self.clients.iter().map(|client| self.ask(client)).collect();
+        let (mut views, mut end) = (Vec::new(), Instant::now() + ANSWER_MAX);
+        while let Ok(Some(view)) = timeout_at(end, asked.next()).await {
+            views.push(view);
+            if views.iter().flatten().count() > self.clients.len() / 2 {
+                end = end.min(Instant::now() + LATE_MAX);
+            }
+        }
+        join(views)
     }
 
     async fn ask(&self, client: &Client) -> RedisResult<View> {
@@ -105,7 +115,7 @@ fn join(views: Vec<RedisResult<View>>) -> RedisResult<Outlook> {
         return Ok(Outlook { primary: newest.primary, promotable });
     }
     let mut errors = failed.into_iter().filter_map(Result::err);
-    Err(errors.next().unwrap_or_else(nameless))
+    Err(errors.next().unwrap_or_else(silent))
 }
 
 /// Whether a failover might choose this replica over one that has more of the data: one that is down or out of touch, that
@@ -122,6 +132,10 @@ fn is_promotable(replica: &Fields) -> bool {
 
 fn number(fields: &Fields, key: &str) -> u64 {
     fields.get(key).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn silent() -> RedisError {
+    (Kind::EmptySentinelList, "no sentinel answers").into()
 }
 
 fn nameless() -> RedisError {
@@ -166,6 +180,7 @@ mod tests {
         let kind = |views| join(views).unwrap_err().kind();
         assert_eq!(kind(vec![Err(nameless())]), Kind::MasterNameNotFoundBySentinel);
         assert_eq!(kind(vec![silent(), silent()]), Kind::Io);
+        assert_eq!(kind(vec![]), Kind::EmptySentinelList);
     }
 
     #[test]
