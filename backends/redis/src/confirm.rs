@@ -46,7 +46,7 @@ impl Link {
 
     async fn send_confirmed(&self, changes: &[Cmd]) -> Result<Sent> {
         let deadline = self.deadline(None);
-        let (generation, mut connection) = self.connection(deadline).await?;
+        let (generation, connection) = self.connection(deadline).await?;
         let needed = self.replicas_needed();
         let sent = connection.send_confirmed(changes, needed, self.replica_wait());
         let answers = within(deadline, sent).await?;

@@ -10,10 +10,12 @@
 
 mod address;
 mod changes;
+mod checks;
 mod confirm;
 mod connect;
 mod error;
 mod facts;
+mod gather;
 mod keys;
 mod ledger;
 mod listing;

@@ -1,6 +1,7 @@
 //! The three ways to a server: its address, the sentinels that know it, or the nodes of a cluster.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -43,8 +44,8 @@ enum Way {
 #[derive(Clone)]
 pub(crate) struct Connection {
     calls: Wire,
-    /// Where whoever waits for replicas holds nobody else up.
-    changes: Option<Wire>,
+    /// Where whoever waits for replicas holds nobody else up. Behind one pointer: every check clones the connection.
+    changes: Option<Arc<Wire>>,
 }
 
 #[derive(Clone)]
@@ -90,7 +91,7 @@ impl Route {
             Way::Cluster(client) => {
                 let calls = Wire::Cluster(client.get_async_connection().await?);
                 let changes = match self.apart {
-                    true => Some(Wire::Cluster(client.get_async_connection().await?)),
+                    true => Some(Arc::new(Wire::Cluster(client.get_async_connection().await?))),
                     false => None,
                 };
                 Ok((Connection { calls, changes }, None))
@@ -112,7 +113,7 @@ impl Route {
     async fn plain(&self, client: &Client) -> RedisResult<Connection> {
         let calls = Wire::Plain(plain(client).await?);
         let changes = match self.apart {
-            true => Some(Wire::Plain(plain(client).await?)),
+            true => Some(Arc::new(Wire::Plain(plain(client).await?))),
             false => None,
         };
         Ok(Connection { calls, changes })
@@ -223,7 +224,7 @@ impl Connection {
     /// Sends changes, and waits until `replicas` have them if any are to. The last answer is how many do; each other one is
     /// its command's own. In a cluster all must have the same place.
     pub(crate) async fn send_confirmed(
-        &mut self,
+        &self,
         changes: &[Cmd],
         replicas: usize,
         wait: Duration,
@@ -235,7 +236,7 @@ impl Connection {
         if replicas > 0 {
             pipeline.cmd("WAIT").arg(replicas).arg(milliseconds(wait));
         }
-        let wire = self.changes.as_mut().unwrap_or(&mut self.calls);
+        let mut wire = self.changes.as_deref().unwrap_or(&self.calls).clone();
         let mut answers = wire.req_packed_commands(&pipeline, 0, pipeline.len()).await?;
         if replicas == 0 {
             answers.push(Value::Int(0));
@@ -250,8 +251,8 @@ impl Connection {
     /// Also if both connections do not lead to the same server: a name may stand for several.
     pub(crate) async fn facts(&mut self) -> RedisResult<Vec<(Node, Facts)>> {
         let facts = self.calls.send(Request::Facts).await.and_then(parse_facts)?;
-        let Some(changes) = &mut self.changes else { return Ok(facts) };
-        let others = changes.send(Request::Facts).await.and_then(parse_facts)?;
+        let Some(changes) = self.changes.as_deref() else { return Ok(facts) };
+        let others = changes.clone().send(Request::Facts).await.and_then(parse_facts)?;
         let same = |(left, right): (&(Node, Facts), &(Node, Facts))| {
             left.1.get("run_id") == right.1.get("run_id")
         };

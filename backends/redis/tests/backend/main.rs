@@ -15,3 +15,4 @@ mod secrets;
 mod sentinel;
 mod server;
 mod tls;
+mod together;
