@@ -44,6 +44,7 @@ pub use swept::tokens::Tokens;
 pub use swept::{Swept, SweptReplication};
 pub use users::UserRoute;
 pub use verify::{
-    Barrier, Depth, Finding, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,
-    VerdictCounts, Verify, VerifyOptions, VerifySummary,
+    Barrier, Depth, Finding, RecordFinding, RecordKey, RecordReport, RecordRoute, RecordsSummary,
+    Repair, RepairSummary, Repaired, Report, SideSummary, Verdict, VerdictCounts, Verify,
+    VerifyOptions, VerifySummary,
 };

@@ -87,7 +87,10 @@ impl<'config> Opening<'config> {
     fn users(&mut self, backend: &dyn Backend) -> Result<Arc<dyn UserBackend>> {
         let primary = backend.users()?;
         Ok(match self.swept::<Accounts>(&primary, backend)? {
-            Some(replication) => Arc::new(UserRoute::dual_write(primary, replication)),
+            Some(replication) => {
+                self.stores.record_routes.push((StoreKind::Users, Arc::clone(&replication) as _));
+                Arc::new(UserRoute::dual_write(primary, replication))
+            }
             None => primary,
         })
     }
@@ -95,7 +98,11 @@ impl<'config> Opening<'config> {
     fn revocations(&mut self, backend: &dyn Backend) -> Result<Arc<dyn RevocationBackend>> {
         let primary = backend.revocations()?;
         Ok(match self.swept::<Tokens>(&primary, backend)? {
-            Some(replication) => Arc::new(RevocationRoute::dual_write(primary, replication)),
+            Some(replication) => {
+                let route = (StoreKind::Revocations, Arc::clone(&replication) as _);
+                self.stores.record_routes.push(route);
+                Arc::new(RevocationRoute::dual_write(primary, replication))
+            }
             None => primary,
         })
     }

@@ -8,6 +8,7 @@ mod digest;
 mod entry;
 mod pages;
 mod recheck;
+mod records;
 mod repair;
 mod report;
 mod route;
@@ -21,6 +22,7 @@ use syntrix_storage_core::backend::{CallContext, DocumentBackend};
 use syntrix_storage_core::{Consistency, Operation, Result, Timestamp};
 
 pub use digest::SideSummary;
+pub use records::{RecordFinding, RecordKey, RecordReport, RecordRoute, RecordsSummary};
 pub use repair::{Repair, RepairSummary, Repaired};
 pub use report::{Finding, Verdict, VerdictCounts, VerifySummary};
 
