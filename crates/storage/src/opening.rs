@@ -11,6 +11,7 @@ use syntrix_storage_registry::{Mirror, Reads, Route, StoragePlan, Strategy};
 use syntrix_storage_routing::{
     Accounts, DocumentReplication, DocumentRoute, MirrorMode, NativeReplica, ReadFrom,
     ReplicationOptions, RevocationRoute, Swept, SweptReplication, Tokens, UserRoute,
+    export_metrics,
 };
 
 use crate::config::{StorageConfig, primary};
@@ -52,6 +53,9 @@ impl<'config> Opening<'config> {
         if let Some(backend) = self.backend(StoreKind::Documents).await? {
             let route = self.documents(&*backend)?;
             self.stores.documents = Some(Arc::new(DocumentEngine::start(Arc::new(route), options)));
+        }
+        for (_, route) in &self.stores.routes {
+            export_metrics(route, self.config.replication.metrics_interval);
         }
         Ok(self.stores)
     }

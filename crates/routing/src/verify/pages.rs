@@ -27,6 +27,16 @@ impl Range {
     pub(super) fn first() -> Self {
         Self(None)
     }
+
+    /// The one behind a path.
+    pub(super) fn behind(path: String) -> Self {
+        Self(Some(path))
+    }
+
+    /// Where the one before it ended.
+    pub(super) fn begins_after(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
 }
 
 impl Verify<'_> {

@@ -10,7 +10,7 @@ use super::{Compared, RecordKey, RecordReport, RecordsSummary, VerifyRecords};
 use crate::control::RouteControl;
 use crate::replicator::not_caught_up;
 use crate::swept::{Swept, SweptReplication};
-use crate::verify::{Barrier, Repaired, VerifyOptions};
+use crate::verify::{Barrier, Repaired, VerifyOptions, state};
 
 /// Between two looks whether the shadow may be compared.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -74,7 +74,13 @@ where
         let barrier = CaughtUp { route: self, limit };
         let run =
             VerifyRecords::<K> { primary: &*self.primary, shadow, barrier: &barrier, options };
-        run.run(report).await
+        let summary = run.run(report).await?;
+        if let Some(shadow) = self.link.get() {
+            let RecordsSummary { depth, equal, counts, elapsed, .. } = summary;
+            let ended = state::ended_now(depth, equal, counts, elapsed);
+            state::note_end(&*shadow.ledger, <K as Swept>::STORE, ended).await;
+        }
+        Ok(summary)
     }
 
     async fn repair(&self, record: &RecordKey, execute: bool) -> Result<Repaired> {
