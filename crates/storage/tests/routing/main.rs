@@ -8,5 +8,7 @@ mod fill;
 mod mirror;
 #[cfg(feature = "pg")]
 mod postgres;
+#[cfg(feature = "pg")]
+mod primary;
 mod stores;
 mod tokens;
