@@ -8,14 +8,15 @@ use syntrix_storage::backend::{
     Backend, BackendFactory, CallContext, OpenContext, RevocationBackend, StoreKind, UserApplied,
     UserBackend, UserRecord, UserWrite,
 };
+use syntrix_storage::conformance::faults::{Fault, FaultRule, Faults, FaultyFactory, Method};
 use syntrix_storage::routing::{
     Depth, RecordFinding, RecordKey, RecordRoute, RecordsSummary, Repaired, ReplicationOptions,
     RouteControl, Verdict, VerifyOptions,
 };
 use syntrix_storage::{
-    Clock as _, Location, LoginPolicy, NewUser, Operation, Revocation, RevocationOptions, Secret,
-    SettingsNode, SettingsValue, Storage, StorageConfig, SystemClock, Timestamp, TokenId, UserId,
-    UserPatch, UserStore, UsernameKey, Version,
+    Clock as _, ErrorKind, Location, LoginPolicy, NewUser, Operation, Revocation,
+    RevocationOptions, Secret, SettingsNode, SettingsValue, Storage, StorageConfig, SystemClock,
+    Timestamp, TokenId, UserId, UserPatch, UserStore, UsernameKey, Version,
 };
 use tempfile::TempDir;
 
@@ -36,6 +37,8 @@ pub struct Route {
 /// What is behind the shadow.
 pub enum Shadow {
     Sqlite,
+    /// SQLite whose calls meet faults.
+    Faulty(Faults),
     /// A connection URL and a namespace.
     #[cfg(feature = "pg")]
     Postgres(String, String),
@@ -45,6 +48,7 @@ impl Shadow {
     fn block(&self) -> String {
         match self {
             Self::Sqlite => "{kind: sqlite, path: shadow.db}".to_owned(),
+            Self::Faulty(_) => "{kind: faulty, path: shadow.db}".to_owned(),
             #[cfg(feature = "pg")]
             Self::Postgres(dsn, _) => format!("{{kind: pg, dsn: \"{dsn}\"}}"),
         }
@@ -53,7 +57,7 @@ impl Shadow {
     async fn open(&self, folder: &TempDir) -> Arc<dyn Backend> {
         let context = OpenContext::new(folder.path());
         match self {
-            Self::Sqlite => {
+            Self::Sqlite | Self::Faulty(_) => {
                 let factory = syntrix_storage_sqlite::factory();
                 open(factory, "path", "shadow.db", &context).await
             }
@@ -77,6 +81,11 @@ impl Shadow {
         let config = config.with_replication(options);
         match self {
             Self::Sqlite => config,
+            Self::Faulty(faults) => {
+                let inner = syntrix_storage_sqlite::factory();
+                let factory = FaultyFactory::new("faulty", inner, faults.clone());
+                config.with_factory(Box::new(factory))
+            }
             #[cfg(feature = "pg")]
             Self::Postgres(_, namespace) => config.with_namespace(namespace),
         }
@@ -346,8 +355,8 @@ async fn record_of(side: &Arc<dyn RevocationBackend>, name: &str) -> Revocation 
     *side.get(&token(name), &CALL).await.unwrap().value.unwrap()
 }
 
-/// Cases 45, 47, 48 and 51 for revoked tokens. The shadow is one whose records were never as strict.
-pub async fn tokens_that_are_missing_or_laxer_are_found_and_put_right(shadow: Shadow) {
+/// Case 45, and what is no difference: the shadow of revoked tokens has them all, and may have more.
+pub async fn a_stricter_shadow_is_equal_and_nothing_is_loosened(shadow: Shadow) {
     let route = Route::open(StoreKind::Revocations, shadow).await;
     for name in ["secret-a", "secret-b"] {
         revoke(&route, name).await;
@@ -384,7 +393,42 @@ pub async fn tokens_that_are_missing_or_laxer_are_found_and_put_right(shadow: Sh
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_of_tokens_may_be_stricter_and_nothing_is_loosened() {
-    tokens_that_are_missing_or_laxer_are_found_and_put_right(Shadow::Sqlite).await;
+    a_stricter_shadow_is_equal_and_nothing_is_loosened(Shadow::Sqlite).await;
+}
+
+/// Case 48 for both stores: what the shadow refused is missing, and is brought once it takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_shadow_refused_is_missing_and_can_be_brought_by_a_repair() {
+    for store in [StoreKind::Users, StoreKind::Revocations] {
+        let faults = Faults::seeded(1);
+        let route = Route::open(store, Shadow::Faulty(faults.clone())).await;
+        let refusing = |key| FaultRule::new(Fault::FailBefore).about(key);
+        let record = match store {
+            StoreKind::Users => {
+                let refusing = refusing("id_ada").at(Method::Write);
+                faults.add(refusing.with_error(ErrorKind::InvalidArgument));
+                create(&route, "bob").await;
+                RecordKey::User(create(&route, "ada").await)
+            }
+            _ => {
+                let refusing = refusing("secret-a").at(Method::Merge);
+                faults.add(refusing.with_error(ErrorKind::InvalidArgument));
+                revoke(&route, "secret-b").await;
+                revoke(&route, "secret-a").await;
+                RecordKey::Token(token("secret-a"))
+            }
+        };
+        let (findings, summary) = route.verify(Depth::Quick).await;
+        assert_eq!((summary.counts.missing, findings.len()), (1, 1), "{findings:?}");
+        assert_eq!((&findings[0].record, findings[0].verdict), (&record, Verdict::Missing));
+        assert!(!format!("{findings:?}").contains("secret"), "{findings:?}");
+        let last = route.control.status().await.unwrap().last_verify.expect("it is noted");
+        assert_eq!((last.equal, last.differences), (false, 1));
+        faults.heal();
+        assert_eq!(route.repair_all(&findings, true).await, [Repaired::Inserted]);
+        route.expect_equal().await;
+        route.end().await;
+    }
 }
 
 #[cfg(feature = "pg")]
@@ -407,6 +451,6 @@ mod on_a_server_pg {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_shadow_of_tokens_may_be_stricter_and_nothing_is_loosened() {
-        tokens_that_are_missing_or_laxer_are_found_and_put_right(postgres("tokens")).await;
+        a_stricter_shadow_is_equal_and_nothing_is_loosened(postgres("tokens")).await;
     }
 }
