@@ -8,6 +8,7 @@ mod breaker;
 mod content;
 mod control;
 mod documents;
+mod extra;
 mod fault;
 mod gauges;
 mod holder;
@@ -41,7 +42,7 @@ pub use replicator::status::{
     StatusReport,
 };
 pub use revocations::RevocationRoute;
-pub use shadow::{NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+pub use shadow::{LastFailure, NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 pub use swept::accounts::Accounts;
 pub use swept::tokens::Tokens;
 pub use swept::{Swept, SweptReplication};

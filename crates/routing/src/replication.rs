@@ -303,7 +303,7 @@ impl RouteControl for DocumentReplication {
     async fn drain(&self, limit: Duration) -> Result<()> {
         match tokio::time::timeout(limit, self.replicator.catch_up()).await {
             Ok(caught_up) => caught_up?,
-            Err(_) => return Err(not_caught_up(limit, &self.link.state())),
+            Err(_) => return Err(not_caught_up(limit, &self.link)),
         }
         match self.dead_letters().await?.len() {
             0 => Ok(()),

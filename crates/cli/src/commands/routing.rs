@@ -165,7 +165,7 @@ fn print(status: &StatusReport, output: &mut Output) -> Result<(), Failure> {
 
 /// For people: members of members as rows of their own, `lag seconds` and the like, moments by how long ago they were; what is not
 /// known is left out.
-fn flattened(row: Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn flattened(row: Map<String, Value>) -> Map<String, Value> {
     let mut flat = Map::new();
     for (name, value) in row {
         match value {

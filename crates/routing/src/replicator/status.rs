@@ -10,7 +10,7 @@ use syntrix_storage_core::backend::{Ledger, StoreKind};
 
 use crate::breaker::BreakerState;
 use crate::replicator::records::{self, LeaseBody};
-use crate::shadow::{ShadowLink, ShadowState};
+use crate::shadow::{LastFailure, ShadowLink, ShadowState};
 use crate::verify::state::VerifyBody;
 use crate::verify::{LastVerify, VerifyUnderWay};
 
@@ -28,6 +28,8 @@ pub struct StatusReport {
     pub strategy: String,
     /// The shadow, as this process sees it.
     pub shadow: ShadowState,
+    /// What failed last on the way to the shadow in this process; it may be over.
+    pub last_failure: Option<LastFailure>,
     /// Whether the shadow has everything from before the route, and the route may be read from it.
     pub filled: bool,
     /// Who replicates; `None` if nobody does.
@@ -68,6 +70,7 @@ impl StatusReport {
             store: store.as_str(),
             strategy: strategy.to_owned(),
             shadow: ShadowState::Connecting,
+            last_failure: None,
             filled: false,
             holder: None,
             lag: None,
@@ -87,6 +90,7 @@ impl StatusReport {
     /// How the shadow is, as this process sees it.
     pub(crate) fn with_link<S: ?Sized>(mut self, link: &ShadowLink<S>) -> Self {
         (self.shadow, self.filled) = (link.state(), link.is_filled());
+        self.last_failure = link.last_failure();
         self
     }
 

@@ -258,7 +258,7 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
     async fn drain(&self, limit: Duration) -> Result<()> {
         match tokio::time::timeout(limit, self.wait_for_pass()).await {
             Ok(caught_up) => caught_up,
-            Err(_) => Err(not_caught_up(limit, &self.link.state())),
+            Err(_) => Err(not_caught_up(limit, &self.link)),
         }
     }
 

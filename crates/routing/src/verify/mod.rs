@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use syntrix_storage_core::backend::{CallContext, DocumentBackend};
-use syntrix_storage_core::{Consistency, Operation, Result, Timestamp};
+use syntrix_storage_core::backend::DocumentBackend;
+use syntrix_storage_core::{Result, Timestamp};
 
 pub use digest::SideSummary;
 pub use records::{RecordFinding, RecordKey, RecordReport, RecordRoute, RecordsSummary};
@@ -249,9 +249,4 @@ impl<'run> Verify<'run> {
             elapsed,
         }
     }
-}
-
-/// Reads and writes of verify name their database and see its last commit.
-fn context() -> CallContext {
-    CallContext::new(Operation::Migrate).with_consistency(Consistency::Strong)
 }

@@ -23,7 +23,7 @@ impl Barrier for CatchUp<'_> {
     async fn pass(&self) -> Result<()> {
         match tokio::time::timeout(self.limit, barrier(self.replication)).await {
             Ok(passed) => passed,
-            Err(_) => Err(not_caught_up(self.limit, &self.replication.link().state())),
+            Err(_) => Err(not_caught_up(self.limit, self.replication.link())),
         }
     }
 }

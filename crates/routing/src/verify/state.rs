@@ -128,7 +128,7 @@ pub(crate) fn ended_now(
         equal,
         differences: counts.differences(),
         unsettled: counts.unsettled,
-        seconds: elapsed.as_secs_f64(),
+        seconds: (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
     }
 }
 

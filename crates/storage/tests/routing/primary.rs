@@ -9,7 +9,7 @@ use syntrix_storage::routing::ShadowState;
 use syntrix_storage::{ErrorKind, Storage, WriteOptions};
 use syntrix_storage_fault_proxy::{Fault, Proxy};
 
-use crate::stores::{PATIENCE, Pair, Route, at, everything};
+use crate::stores::{Pair, Route, at, everything};
 
 const VARIABLE: &str = "SYNTRIX_STORAGE_TEST_PG";
 const SQLITE: &str = "{kind: sqlite, path: shadow.db}";
@@ -237,16 +237,12 @@ async fn case_36_a_shadow_that_takes_no_more_is_waited_for_and_says_why() {
     }
     let error = route.control.drain(Duration::from_secs(3)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    let reason = tokio::time::timeout(PATIENCE, async {
-        loop {
-            match route.control.status().await.unwrap().shadow {
-                ShadowState::Down(reason) => break reason,
-                _ => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    });
-    let reason = reason.await.expect("the status says that the shadow is well");
-    assert!(reason.contains("read-only"), "{reason}");
+    assert!(
+        error.fact("lastFailure").is_some_and(|reason| reason.contains("read-only")),
+        "{error}"
+    );
+    let failure = route.control.status().await.unwrap().last_failure.expect("it is told");
+    assert!(failure.reason.contains("read-only"), "{failure:?}");
     limit("off");
     assert_eq!(route.expect_equal_sides().await, 301);
     assert_eq!(route.control.status().await.unwrap().shadow, ShadowState::Up);

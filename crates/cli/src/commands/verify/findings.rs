@@ -10,6 +10,7 @@ use syntrix_storage::backend::StoreKind;
 use syntrix_storage::{Error, ErrorKind};
 
 use crate::args::Format;
+use crate::commands::routing::flattened;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::report;
@@ -112,7 +113,10 @@ impl<'output> Findings<'output> {
                 ));
             }
         }
-        self.output.object(last)
+        match self.output.format() {
+            Format::Json => self.output.object(last),
+            Format::Table => self.output.object(&flattened(last.clone())),
+        }
     }
 }
 

@@ -102,7 +102,7 @@ async fn accepted<K: Swept>(route: &SweptReplication<K>, limit: Duration) -> Res
             return Ok(&*shadow.store);
         }
         if Instant::now() >= end {
-            return Err(not_caught_up(limit, &route.link.state()));
+            return Err(not_caught_up(limit, &route.link));
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
