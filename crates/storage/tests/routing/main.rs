@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod cases;
 mod crash;
 mod fill;
 mod mirror;
@@ -10,5 +11,7 @@ mod mirror;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "pg")]
+mod primary;
 mod stores;
 mod tokens;
