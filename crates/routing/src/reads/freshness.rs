@@ -30,9 +30,14 @@ impl Freshness {
 
     /// Whether the shadow has all that was committed `age` ago. Asking makes the answer be kept up to date.
     pub(crate) fn is_within(&self, age: Duration) -> bool {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.ask();
         let as_of = *self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
         as_of.is_some_and(|as_of| as_of.elapsed() <= age)
+    }
+
+    /// Somebody needs it to be kept up to date.
+    pub(crate) fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often somebody asked so far.
