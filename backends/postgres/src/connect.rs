@@ -142,7 +142,7 @@ impl Connector {
     }
 
     /// As it is, or to standbys if the server is one.
-    pub(crate) async fn to_replica(mut self) -> Result<Self> {
+    pub(crate) async fn into_replica(mut self) -> Result<Self> {
         self.target.config.target_session_attrs(TargetSessionAttrs::Any);
         let failed = |error| not_started(from_postgres(&error));
         let (client, _driver) = self.connect_raw().await.map_err(failed)?;

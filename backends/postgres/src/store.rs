@@ -127,7 +127,7 @@ impl Store {
     ) -> Result<Self> {
         let mut connector = Connector::new(target, settings, &context.data_dir)?;
         if context.access == Access::Replica {
-            connector = connector.to_replica().await?;
+            connector = connector.into_replica().await?;
         }
         let standby = connector.standby().cloned();
         let schema = schema_name(settings, context);

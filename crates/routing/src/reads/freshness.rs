@@ -1,7 +1,7 @@
 //! How old the shadow's answers are, told by barriers: what was committed before one began is on the shadow when it is passed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use syntrix_storage_core::backend::Ledger;
@@ -47,7 +47,7 @@ impl Freshness {
 }
 
 /// Returns when the shadow has everything that was committed before this call.
-pub(crate) async fn barrier(replication: &Arc<DocumentReplication>) -> Result<()> {
+pub(crate) async fn barrier(replication: &DocumentReplication) -> Result<()> {
     if !replication.link().is_native() {
         return replication.catch_up().await;
     }

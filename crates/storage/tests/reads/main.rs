@@ -5,4 +5,9 @@ mod compare;
 mod pair;
 mod repair;
 mod replica;
+#[cfg(feature = "pg")]
+#[path = "../../../../backends/postgres/tests/backend/server.rs"]
+mod server;
+#[cfg(feature = "pg")]
+mod standby;
 mod verify;
