@@ -18,8 +18,26 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(2);
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(100);
 /// How often the primary is asked how far it is, while reads allow an age.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
+/// For so long behind the last one.
+const SAMPLES_KEPT: Duration = Duration::from_secs(5);
 /// Between two looks at a replica that was refused.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Whether reads that allow an age came lately.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    count: u64,
+    until: Option<Instant>,
+}
+
+impl Asked {
+    fn is_lately(&mut self, count: u64) -> bool {
+        if count != self.count {
+            *self = Self { count, until: Some(Instant::now() + SAMPLES_KEPT) };
+        }
+        self.until.is_some_and(|until| Instant::now() < until)
+    }
+}
 
 impl ShadowReads {
     /// What was seen, if the shadow is held against watermarks.
@@ -144,14 +162,12 @@ impl ShadowReads {
     }
 
     /// What goes on beside: samples for reads that allow an age, and another look at a replica that was refused.
-    pub(super) async fn keep_samples(&self, marks: &Watermarks, known: &mut u64) {
+    pub(super) async fn keep_samples(&self, marks: &Watermarks, asked: &mut Asked) {
         if matches!(self.replication.link().state(), ShadowState::Refused(_)) {
             tokio::time::sleep(REFUSED_INTERVAL).await;
             return self.look_at_replica(marks).await;
         }
-        let asked = self.freshness.asked();
-        if asked != *known {
-            *known = asked;
+        if asked.is_lately(self.freshness.asked()) {
             self.learn_once(marks, 0).await;
         }
         tokio::time::sleep(SAMPLE_INTERVAL).await;

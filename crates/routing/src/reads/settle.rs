@@ -9,6 +9,7 @@ use syntrix_storage_core::{
 };
 
 use crate::reads::freshness::barrier;
+use crate::reads::replica::Asked;
 use crate::reads::{ShadowReads, shadow_share};
 use crate::replicator::apply::strong;
 
@@ -152,10 +153,10 @@ async fn settle_on(reads: &Weak<ShadowReads>) {
 }
 
 async fn probe_on(reads: &Weak<ShadowReads>) {
-    let mut known = 0;
+    let (mut known, mut lately) = (0, Asked::default());
     while let Some(reads) = reads.upgrade() {
         if let Some(marks) = reads.watermarks() {
-            reads.keep_samples(marks, &mut known).await;
+            reads.keep_samples(marks, &mut lately).await;
             continue;
         }
         let asked = reads.freshness.asked();
