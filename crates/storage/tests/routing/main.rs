@@ -4,8 +4,12 @@
 
 mod accounts;
 mod crash;
+#[cfg(feature = "pg")]
+mod cut;
 mod fill;
 mod mirror;
+#[cfg(all(feature = "mongo", feature = "pg"))]
+mod mongodb;
 #[cfg(feature = "pg")]
 mod postgres;
 mod stores;
