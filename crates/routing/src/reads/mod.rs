@@ -9,11 +9,10 @@ mod settle;
 mod watermarks;
 
 use std::future::Future;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend};
+use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Watermark};
 use syntrix_storage_core::{
     Consistency, Document, DocumentPath, Error, ErrorKind, QueryPlan, Result, Retry, ScanRequest,
     SeenWrite,
@@ -80,8 +79,8 @@ pub(crate) struct ShadowReads {
     session: Session,
     /// The same of native replicas that are held against watermarks; `None` inside if the shadow is none. Empty until that is known.
     marks: OnceLock<Option<Watermarks>>,
-    /// To wait for the replica was in vain the last time.
-    lags: AtomicBool,
+    /// What the replica was lately waited for in vain.
+    behind: Mutex<Option<(Watermark, Instant)>>,
     freshness: Freshness,
     breaker: Breaker,
     counters: ReadCounters,
@@ -100,7 +99,7 @@ impl ShadowReads {
         let reads = Arc::new(Self {
             session: Session::default(),
             marks: OnceLock::new(),
-            lags: AtomicBool::new(false),
+            behind: Mutex::default(),
             freshness: Freshness::default(),
             breaker: Breaker::default(),
             counters: ReadCounters::new(),

@@ -1,7 +1,7 @@
 //! Reads of a native replica that is held against watermarks of the primary.
 
 use std::future::Future;
-use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use syntrix_storage_core::backend::{CallContext, Watermark};
@@ -14,6 +14,8 @@ use crate::shadow::ShadowState;
 
 /// Between two looks whether the replica has by now what a read must see.
 const BEHIND_PAUSE: Duration = Duration::from_millis(2);
+/// For so long nobody asks again for what the replica was waited for in vain.
+const BEHIND_KNOWN: Duration = Duration::from_millis(50);
 /// After the primary did not say how far it is.
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(100);
 /// How often the primary is asked how far it is, while reads allow an age.
@@ -58,18 +60,33 @@ impl ShadowReads {
     {
         let end = Instant::now() + shadow_share(context, self.rules.replica_wait);
         let needed = self.needed(marks, context.consistency, scope, end).await?;
+        if self.was_behind(needed) {
+            return Err(Reason::Lag);
+        }
         loop {
             let attempt = self.breaker.attempt().ok_or(Reason::Breaker)?;
             let reading = read(context.with_not_before(Some(needed)));
             let answer = self.in_time(context, attempt, reading).await;
-            let is_behind = matches!(answer, Err(Reason::Lag));
-            if !is_behind || Instant::now() >= end || self.lags.load(Ordering::Relaxed) {
-                // While it is far behind, nobody waits in vain again.
-                self.lags.store(is_behind, Ordering::Relaxed);
+            if !matches!(answer, Err(Reason::Lag)) {
+                return answer;
+            }
+            if Instant::now() >= end {
+                *self.behind() = Some((needed, Instant::now()));
                 return answer;
             }
             tokio::time::sleep(BEHIND_PAUSE).await;
         }
+    }
+
+    /// While the replica is far behind, not every read waits in vain again.
+    fn was_behind(&self, needed: Watermark) -> bool {
+        let behind = *self.behind();
+        behind.is_some_and(|(mark, at)| mark <= needed && at.elapsed() < BEHIND_KNOWN)
+    }
+
+    /// Nothing under this lock can panic half-way.
+    fn behind(&self) -> MutexGuard<'_, Option<(Watermark, Instant)>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the read must see; what the primary is just being asked for is waited for.
