@@ -5,8 +5,12 @@
 mod accounts;
 mod cases;
 mod crash;
+#[cfg(feature = "pg")]
+mod cut;
 mod fill;
 mod mirror;
+#[cfg(all(feature = "mongo", feature = "pg"))]
+mod mongodb;
 #[cfg(feature = "pg")]
 mod postgres;
 #[cfg(feature = "redis")]
