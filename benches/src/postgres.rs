@@ -25,7 +25,9 @@ const VARIABLE: &str = "SYNTRIX_STORAGE_TEST_PG";
 const CONNECTIONS: usize = 16;
 const DOCUMENTS: usize = 1_000;
 const OPERATIONS: usize = 4_096;
-const CREATES: usize = 2_560;
+const CREATES: usize = 5_120;
+/// What each task creates before the clock starts.
+const CREATES_FIRST: usize = 8;
 const QUERIES: usize = 256;
 const QUERY_DOCUMENTS: usize = 200_000;
 
@@ -194,14 +196,24 @@ async fn create(dsn: &str, rounds: usize) -> Result<Row, Failure> {
         // The same rows on both sides; each row once, so the bare one has paths of its own.
         let text: Arc<str> = server.insertion().into();
         let pool = server.pool.clone();
-        let share = CREATES / TASKS;
-        let raw = measure(in_tasks(TASKS, |task| {
-            raw_creates(pool.clone(), Arc::clone(&text), task * share, share)
-        }));
-        let raw = raw.await?.wall;
-        let layer =
-            measure(in_tasks(TASKS, |task| layer_creates(Arc::clone(&store), task * share, share)));
-        let layer = layer.await?.wall;
+        // Each task `share` documents, the first of which has the number `first`.
+        let raw = |first: usize, share: usize| {
+            let (pool, text) = (pool.clone(), Arc::clone(&text));
+            in_tasks(TASKS, move |task| {
+                raw_creates(pool.clone(), Arc::clone(&text), first + task * share, share)
+            })
+        };
+        let layer = |first: usize, share: usize| {
+            let store = Arc::clone(&store);
+            in_tasks(TASKS, move |task| {
+                layer_creates(Arc::clone(&store), first + task * share, share)
+            })
+        };
+        // Connections are made and statements planned once in a process's life.
+        raw(CREATES, CREATES_FIRST).await?;
+        layer(CREATES, CREATES_FIRST).await?;
+        let raw = measure(raw(0, CREATES / TASKS)).await?.wall;
+        let layer = measure(layer(0, CREATES / TASKS)).await?.wall;
         if round > 0 {
             pairs.push(Pair { raw, layer });
         }
