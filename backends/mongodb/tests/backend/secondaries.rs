@@ -9,7 +9,7 @@ use serde_json::json;
 use syntrix_storage_core::backend::{Access, CallContext, DocumentBackend};
 use syntrix_storage_core::{Consistency, Document, ErrorKind, Operation, Query, QueryPlan};
 
-use crate::common::{Fixture, document, open_context, provider};
+use crate::common::{Fixture, open_context, provider};
 use crate::servers::Server;
 
 const NAMESPACE: &str = "t_secondaries";
