@@ -58,8 +58,6 @@ struct Report {
     state_lost: usize,
     /// How often watchers had to open their stream again.
     reopened: usize,
-    /// When each revocation that is lost in the end was acknowledged.
-    forgotten_at: Vec<u64>,
     findings: Told,
 }
 
@@ -105,8 +103,6 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     if let Some(revocations) = &stores.revocations {
         ask(revocations.as_ref(), &ledger, &mut findings).await?;
     }
-    let forgotten_at = findings.forgotten.iter().filter_map(|it| ledger.revoked.get(it).copied());
-    let forgotten_at = forgotten_at.collect();
     stores.close().await;
     let report = Report {
         settled,
@@ -115,7 +111,6 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         revoked: ledger.revoked.len(),
         state_lost: ledger.state_lost,
         reopened,
-        forgotten_at,
         findings: findings.told(),
     };
     println!("{}", serde_json::to_string(&report).context(|| "writing the report".into())?);
@@ -219,7 +214,7 @@ async fn ask(
     findings: &mut Findings,
 ) -> Result<()> {
     let doing = || "asking about tokens".to_owned();
-    let names: Vec<_> = ledger.revoked.keys().collect();
+    let names: Vec<_> = ledger.revoked.iter().collect();
     for some in names.chunks(TOKENS_AT_ONCE) {
         let tokens = some.iter().map(|name| TokenId::parse(name));
         let tokens = tokens.collect::<syntrix_storage::Result<Vec<_>>>().context(doing)?;

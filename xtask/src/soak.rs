@@ -13,6 +13,7 @@ mod node;
 mod postgres;
 mod redis;
 mod report;
+mod routes;
 mod sentinel;
 mod sqlite;
 mod timing;
@@ -100,6 +101,10 @@ pub(crate) struct Options {
     /// Route documents with a shadow in a file beside the journals, which must hold the same in the end
     #[arg(long)]
     pub(crate) shadow: bool,
+    /// Instead, the tests of routes in their long form: as many seconds for each pair of databases, and 100,000 pairs of a write
+    /// and a read of it on replicas
+    #[arg(long)]
+    pub(crate) routes: bool,
 }
 
 /// Builds the processes and runs what was asked for. Says whether all promises held.
@@ -108,6 +113,9 @@ pub(crate) struct Options {
 ///
 /// When a server or a process cannot be started, or there is nothing to show.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    if options.routes {
+        return routes::run(workspace, options.seconds);
+    }
     if !options.no_build {
         let mut build = cargo();
         build.args(["build", "--package", "syntrix-storage-soak"]);

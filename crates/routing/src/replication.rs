@@ -15,6 +15,7 @@ use crate::holder;
 use crate::mirror::Mirror;
 use crate::options::{MirrorMode, ReplicationOptions};
 use crate::reads::compare;
+use crate::reads::freshness::barrier;
 use crate::replicator::apply::Applier;
 use crate::replicator::dead_letters::{self, DeadLetter, DeadLetters};
 use crate::replicator::purge::{self, purge_shadow};
@@ -116,6 +117,18 @@ impl DocumentReplication {
     /// Returns when the shadow is filled and has everything that was committed before this call.
     pub(crate) async fn catch_up(&self) -> Result<()> {
         self.replicator.catch_up().await
+    }
+
+    /// Returns when the shadow has everything that was committed before this call, whoever brings it there.
+    async fn pass_end(&self) -> Result<()> {
+        let is_native = async {
+            self.link.opened().await;
+            self.link.is_native()
+        };
+        match is_native.await {
+            true => barrier(self).await,
+            false => self.catch_up().await,
+        }
     }
 
     /// Sends what the primary wrote to the shadow.
@@ -301,9 +314,12 @@ impl RouteControl for DocumentReplication {
     }
 
     async fn drain(&self, limit: Duration) -> Result<()> {
-        match tokio::time::timeout(limit, self.replicator.catch_up()).await {
+        match tokio::time::timeout(limit, self.pass_end()).await {
             Ok(caught_up) => caught_up?,
             Err(_) => return Err(not_caught_up(limit, &self.link)),
+        }
+        if self.link.is_native() {
+            return Ok(());
         }
         match self.dead_letters().await?.len() {
             0 => Ok(()),

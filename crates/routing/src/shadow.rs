@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use syntrix_storage_core::backend::{Backend, Ledger, StoreId};
+use syntrix_storage_core::backend::{Access, Backend, Ledger, StoreId};
 use syntrix_storage_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::watch;
 
 /// First pause between two attempts to open the shadow.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+const OTHER_REPLICA: &str = "the shadow is a replica of another database than the primary, and cannot be written to; \
+     name a replica of the primary, or a database of the shadow's own";
 
 /// Opens the shadow's backend; called again while it fails.
 #[async_trait]
@@ -154,6 +157,10 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
             );
             return Ok(());
         }
+        if !is_native && backend.access() == Access::Replica {
+            self.refuse(OTHER_REPLICA);
+            return Ok(());
+        }
         let shadow = OpenShadow { store: take(&*backend)?, ledger };
         self.native.store(is_native, Ordering::Release);
         self.filled.fetch_or(is_native, Ordering::AcqRel);
@@ -240,6 +247,12 @@ impl<S: ?Sized> ShadowLink<S> {
         if self.set(ShadowState::Refused(reason.to_owned())) {
             tracing::error!(reason, "the shadow is refused; nothing is written to it");
         }
+    }
+
+    /// A native replica is one of the primary (again): it may be read.
+    pub(crate) fn accept_native(&self) {
+        self.filled.store(true, Ordering::Release);
+        self.set(ShadowState::Up);
     }
 
     /// The route was given up.

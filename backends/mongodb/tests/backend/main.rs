@@ -12,5 +12,6 @@ mod feed;
 mod identities;
 mod opening;
 mod plans;
+mod secondaries;
 mod servers;
 mod writers;

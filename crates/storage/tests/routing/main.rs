@@ -5,10 +5,16 @@
 mod accounts;
 mod cases;
 mod crash;
+#[cfg(feature = "pg")]
+mod cut;
 mod fill;
 mod mirror;
+#[cfg(all(feature = "mongo", feature = "pg"))]
+mod mongodb;
 #[cfg(feature = "pg")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "pg")]
 mod primary;
 mod stores;
