@@ -96,7 +96,7 @@ impl Compared for Accounts {
     }
 
     async fn fetch(store: &dyn UserBackend, keys: &[UserId]) -> Result<Vec<Option<UserRecord>>> {
-        let keys = keys.to_vec().into_iter();
+        let keys = keys.iter().cloned();
         let asked = keys.map(|id| async move { Ok(store.get(&id, &CALL).await?.value) });
         stream::iter(asked).buffered(SIDE_BY_SIDE).try_collect().await
     }
