@@ -13,4 +13,5 @@ mod identities;
 mod opening;
 mod plans;
 mod servers;
+mod sharding;
 mod writers;
