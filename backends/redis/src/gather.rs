@@ -1,14 +1,16 @@
 //! Checks that come while others are under way go to the server together.
 //!
 //! Each request costs the client and the server more than the few bytes of a check. The first few go at once; those behind them are
-//! gathered, and whoever answers a batch sends what has come meanwhile. A check waits for nobody who is not at work: a
-//! batch is a task of its own, and where it comes to nothing, each of its checks goes alone.
+//! gathered, and whoever answers a batch sends what has come meanwhile. A check waits for no other caller: a batch is a task of
+//! the runtime that opened the store, where the connection lives as well, and where it comes to nothing, each check goes alone.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use syntrix_storage_core::Result;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::checks::{Buckets, Check, Many, buckets};
@@ -17,9 +19,9 @@ use crate::keys::TokenKeys;
 
 /// Checks under way alone, at most; below that there is nothing to gain.
 const ALONE_MAX: usize = 4;
-/// Batches under way: the server works at one while the next is made.
+/// Batches under way that are small: the server works at one while the next is made.
 const BATCHES_MAX: usize = 2;
-/// Checks in a batch; more wait for the next.
+/// Checks in a batch. So many that wait are sent whatever else is under way: else a slow network would bound them.
 const BATCH_MAX: usize = 256;
 
 /// Sends checks, alone or together. Cheap to clone.
@@ -29,13 +31,14 @@ pub(crate) struct Gather(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     link: Arc<Link>,
+    runtime: Handle,
     alone: AtomicUsize,
     queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<Waiting>,
+    waiting: VecDeque<Waiting>,
     /// Batches that are being gathered or under way.
     batches: usize,
     /// Whether one of them will still take from the queue before it is sent.
@@ -49,9 +52,10 @@ struct Waiting {
 }
 
 impl Gather {
+    /// To be called in the runtime that the batches shall run in.
     pub(crate) fn new(link: Arc<Link>) -> Self {
-        let (alone, queue) = (AtomicUsize::new(0), Mutex::default());
-        Self(Arc::new(Shared { link, alone, queue }))
+        let (runtime, alone, queue) = (Handle::current(), AtomicUsize::new(0), Mutex::default());
+        Self(Arc::new(Shared { link, runtime, alone, queue }))
     }
 
     /// Reads what lies under the keys.
@@ -85,12 +89,12 @@ impl Gather {
     fn wait(&self, keys: TokenKeys) -> oneshot::Receiver<Check> {
         let (answer, receiver) = oneshot::channel();
         let mut queue = self.0.queue();
-        queue.waiting.push(Waiting { keys, answer });
-        if !queue.gathering && queue.batches < BATCHES_MAX {
+        queue.waiting.push_back(Waiting { keys, answer });
+        if queue.needs_batch() {
             queue.gathering = true;
             queue.batches += 1;
             drop(queue);
-            tokio::spawn(Batch { gather: self.clone(), taken: false }.run());
+            self.0.runtime.spawn(Batch { gather: self.clone(), taken: false }.run());
         }
         receiver
     }
@@ -99,6 +103,26 @@ impl Gather {
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn needs_batch(&self) -> bool {
+        let is_full = self.waiting.len() >= BATCH_MAX;
+        !self.gathering && (self.batches < BATCHES_MAX || is_full)
+    }
+
+    /// The next batch. Who waits no longer is left out: after a stall of the server that may be nearly everybody.
+    fn take(&mut self) -> Vec<Waiting> {
+        let mut batch = Vec::with_capacity(self.waiting.len().min(BATCH_MAX));
+        while batch.len() < BATCH_MAX {
+            match self.waiting.pop_front() {
+                Some(waiting) if waiting.answer.is_closed() => {}
+                Some(waiting) => batch.push(waiting),
+                None => break,
+            }
+        }
+        batch
     }
 }
 
@@ -132,7 +156,9 @@ impl Batch {
             // Whoever can run now may add a check first.
             tokio::task::yield_now().await;
             let batch = self.take();
-            self.send(batch).await;
+            if !batch.is_empty() {
+                self.send(batch).await;
+            }
             if !self.goes_on() {
                 return;
             }
@@ -143,9 +169,7 @@ impl Batch {
         let mut queue = self.gather.0.queue();
         self.taken = true;
         queue.gathering = false;
-        let rest = queue.waiting.len().min(BATCH_MAX);
-        let rest = queue.waiting.split_off(rest);
-        std::mem::replace(&mut queue.waiting, rest)
+        queue.take()
     }
 
     /// Whether there is more to do, and nobody else who does it.
@@ -195,5 +219,42 @@ fn hand_out(answers: Vec<oneshot::Sender<Check>>, buckets: &Buckets, many: Many)
     }
     for ((answer, record), mark) in answers.into_iter().zip(many.records).zip(marks) {
         let _ = answer.send((record, mark, many.now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(bucket: u8) -> (Waiting, oneshot::Receiver<Check>) {
+        let (answer, receiver) = oneshot::channel();
+        let keys = TokenKeys { bucket, record: String::new(), canary: String::new() };
+        (Waiting { keys, answer }, receiver)
+    }
+
+    #[test]
+    fn a_batch_is_of_those_who_still_wait_in_their_order_and_bounded() {
+        let (all, receivers): (VecDeque<_>, Vec<_>) =
+            (0..3 * BATCH_MAX).map(|number| waiting((number % 256) as u8)).unzip();
+        let mut queue = Queue { waiting: all, ..Queue::default() };
+        let still: Vec<_> = receivers.into_iter().skip(BATCH_MAX / 2).collect();
+        let batch = queue.take();
+        assert_eq!((batch.len(), queue.waiting.len()), (BATCH_MAX, 3 * BATCH_MAX / 2));
+        assert_eq!(batch[0].keys.bucket, 128);
+        drop(still);
+        assert!(queue.take().is_empty(), "nobody waits any more");
+        assert!(queue.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_full_batch_goes_whatever_is_under_way() {
+        let mut queue = Queue { batches: BATCHES_MAX, ..Queue::default() };
+        let (waits, _receiver) = waiting(0);
+        queue.waiting.push_back(waits);
+        assert!(!queue.needs_batch(), "small ones wait their turn");
+        queue.waiting.extend((1..BATCH_MAX).map(|_| waiting(0).0));
+        assert!(queue.needs_batch());
+        queue.gathering = true;
+        assert!(!queue.needs_batch(), "somebody will take them");
     }
 }

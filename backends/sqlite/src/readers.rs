@@ -17,8 +17,8 @@ use crate::error::{closed, from_sqlite, lost};
 
 /// Steps of SQLite's machine between two looks at the clock; well under a millisecond.
 const STEPS_BETWEEN_CHECKS: i32 = 4000;
-/// Reads of a connection between two looks whether the anchor sleeps.
-const READS_PER_LOOK: u32 = 64;
+/// Short reads of a connection that are worth a note to the anchor, which is a cache line of all threads.
+const READS_PER_BURST: u32 = 16;
 
 type SlotGuard<'slot> = MutexGuard<'slot, Option<Connection>>;
 
@@ -54,17 +54,11 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// A pool over `connections`, at least one, and one more that only holds views.
-    pub(crate) fn start(
-        connections: Vec<Connection>,
-        anchor: Connection,
-        inline: bool,
-    ) -> Result<Self> {
+    /// A pool over `connections`, at least one; `anchor` hears of their short reads.
+    pub(crate) fn new(connections: Vec<Connection>, anchor: Arc<Anchor>, inline: bool) -> Self {
         let long = Arc::new(Semaphore::new(connections.len().saturating_sub(1).max(1)));
-        let slots: Arc<[Slot]> = connections.into_iter().map(Slot::new).collect();
-        let counted = Arc::clone(&slots);
-        let anchor = Arc::new(Anchor::start(anchor, move || reads(&counted))?);
-        Ok(Self { slots, long, anchor, inline })
+        let slots = connections.into_iter().map(Slot::new).collect();
+        Self { slots, long, anchor, inline }
     }
 
     /// A connection for a short read on the calling task, if one is free and the settings allow it.
@@ -75,8 +69,8 @@ impl Readers {
         let (before, from) = self.slots.split_at(preferred_slot(self.slots.len()));
         let free = |slot| try_lock(slot).map(|guard| (slot, guard));
         let (slot, guard) = from.iter().chain(before).find_map(free)?;
-        if slot.count().is_multiple_of(READS_PER_LOOK) {
-            self.anchor.wake();
+        if slot.count().is_multiple_of(READS_PER_BURST) {
+            self.anchor.note_burst();
         }
         Some(Reader(guard))
     }
@@ -189,11 +183,6 @@ fn preferred_slot(slots: usize) -> usize {
         static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
     }
     NUMBER.with(|number| number % slots)
-}
-
-/// The short reads of all connections, wrapping around.
-fn reads(slots: &[Slot]) -> u32 {
-    slots.iter().map(|slot| slot.reads.load(Ordering::Relaxed)).fold(0, u32::wrapping_add)
 }
 
 fn try_lock(slot: &Slot) -> Option<SlotGuard<'_>> {

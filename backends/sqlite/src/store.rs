@@ -1,12 +1,13 @@
 //! An open file: its connections, and how they are opened and let go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{Canary, LeaseCount, Leased, OpenContext, StoreId};
 use syntrix_storage_core::{Clock, Error, Result, Retention, TokenSeal};
 
+use crate::anchor::Anchor;
 use crate::error::{from_sqlite, lost};
 use crate::readers::Readers;
 use crate::settings::{Settings, Synchronous};
@@ -51,9 +52,11 @@ impl Store {
         let wake = Arc::new(reader().and_then(Wake::new).map_err(failed)?);
         let readers = (0..settings.readers_max).map(|_| reader());
         let readers = readers.collect::<rusqlite::Result<_>>().map_err(failed)?;
+        let anchor = Arc::new(anchor(&file, settings));
+        let clock = Arc::clone(&context.clock);
         Ok(Self {
-            readers: Readers::start(readers, reader().map_err(failed)?, settings.inline_reads)?,
-            writer: Writer::start(connection, Arc::clone(&context.clock), Arc::clone(&wake))?,
+            readers: Readers::new(readers, Arc::clone(&anchor), settings.inline_reads),
+            writer: Writer::start(connection, clock, Arc::clone(&wake), anchor)?,
             wake,
             seal,
             store_id,
@@ -76,6 +79,11 @@ impl Store {
         tokio::task::spawn_blocking(close_readers).await.map_err(|_| lost())?;
         self.writer.close().await
     }
+}
+
+fn anchor(file: &Path, settings: &Settings) -> Anchor {
+    let (file, settings) = (file.to_owned(), settings.clone());
+    Anchor::new(move || connect::open_reader(&file, &settings))
 }
 
 /// One store's hold.

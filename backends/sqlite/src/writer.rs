@@ -11,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use syntrix_storage_core::{Clock, Error, ErrorKind, Result, Retry};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::anchor::Anchor;
 use crate::error::{closed, from_sqlite, lost};
 use crate::group::{Batch, Change, Changes, Group};
 use crate::wake::Wake;
@@ -42,9 +43,10 @@ impl Writer {
         connection: Connection,
         clock: Arc<dyn Clock>,
         wake: Arc<Wake>,
+        anchor: Arc<Anchor>,
     ) -> Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let worker = Worker { connection, clock, wake };
+        let worker = Worker { connection, clock, wake, anchor };
         let (ending, ended) = watch::channel(());
         let run = move || {
             worker.run(queue);
@@ -120,6 +122,7 @@ struct Worker {
     connection: Connection,
     clock: Arc<dyn Clock>,
     wake: Arc<Wake>,
+    anchor: Arc<Anchor>,
 }
 
 /// Why a transaction came to nothing.
@@ -190,10 +193,12 @@ impl Worker {
         group: &mut [Box<dyn Batch>],
         changes: &[(usize, usize)],
     ) -> Result<(), Failure> {
+        let aside = self.anchor.step_aside();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(Failure::Begin)?;
+        drop(aside);
         let mut view = Group::new(&transaction, self.clock.now());
         for (batch, number) in changes {
             group[*batch].apply(*number, &mut view).map_err(Failure::Within)?;
@@ -256,7 +261,8 @@ mod tests {
             .pragma_update_and_check(None, "max_page_count", used + pages, |_| Ok(()))
             .expect("limit");
         let wake = connect::open_reader(&file, &settings).and_then(Wake::new).expect("wake");
-        let writer = Writer::start(connection, Arc::new(SystemClock), Arc::new(wake));
+        let anchor = Arc::new(Anchor::new(Connection::open_in_memory));
+        let writer = Writer::start(connection, Arc::new(SystemClock), Arc::new(wake), anchor);
         Fixture { folder, writer: writer.expect("writer") }
     }
 

@@ -96,6 +96,38 @@ async fn who_is_not_polled_or_is_dropped_keeps_nobody_waiting() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runtime_that_nobody_drives_keeps_nobody_waiting() {
+    let server = Server::safe();
+    let store = with_every_second_revoked(&server).await;
+    let revocations = Arc::clone(&store.revocations);
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let idle = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let tokens: Vec<_> = (0..20).map(|number| token(&name(number))).collect();
+        let context = read();
+        let checks: Vec<_> = runtime.block_on(async {
+            let mut checks: Vec<_> =
+                tokens.iter().map(|token| revocations.get(token, &context)).collect();
+            for check in &mut checks {
+                let _ = poll_immediate(check).await;
+            }
+            checks
+        });
+        // The runtime is there, its checks have begun, and nobody drives them.
+        begin.send(()).expect("the test waits");
+        ended.recv().expect("the test ends");
+        drop(checks);
+    });
+    begun.await.expect("begun");
+    let answers = all((0..CHECKS).map(|number| check(&store, number)).collect()).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    end.send(()).expect("it waits");
+    idle.join().expect("no panic");
+}
+
 #[tokio::test]
 async fn a_damaged_record_is_the_error_of_its_own_check_alone() {
     let server = Server::safe();
