@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde::Serialize;
+use syntrix_storage::routing::{Depth, DocumentReplication, Finding, VerifyOptions};
 use syntrix_storage::{
     DocumentPath, DocumentStore, LIMIT_MAX, Query, QueryOptions, ReadOptions, TokenId,
     TokenRevocationStore, WatchOptions, WatchStart, WriteOptions,
@@ -23,6 +25,9 @@ use crate::watcher::sight;
 
 /// Longest silence of the feed while events are still owed.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Longest a shadow takes to catch up.
+const SHADOW_MAX: Duration = Duration::from_secs(60);
 
 /// Tokens that are asked about at once.
 const TOKENS_AT_ONCE: usize = 500;
@@ -90,6 +95,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         history = read_feed(documents.as_ref(), &mut findings).await?;
         compare_stored(&history, &stored(documents.as_ref()).await?, &mut findings);
     }
+    if let Ok(route) = stores.storage.document_route() {
+        compare_shadow(&route, &mut findings).await?;
+    }
     let settled = ledger.settle(&history, &mut findings);
     let reopened = watchers(&options.watcher, &history, &mut findings)?;
     if let Some(revocations) = &stores.revocations {
@@ -106,6 +114,19 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         findings: findings.told(),
     };
     println!("{}", serde_json::to_string(&report).context(|| "writing the report".into())?);
+    Ok(())
+}
+
+/// The shadow has what the primary has, everything of it.
+async fn compare_shadow(route: &Arc<DocumentReplication>, findings: &mut Findings) -> Result<()> {
+    let options = VerifyOptions::default().with_depth(Depth::Deep);
+    let mut tell = |finding: Finding| {
+        findings.wrong.push(format!("the shadow: {:?} {}", finding.verdict, finding.path));
+        Ok(())
+    };
+    let verified = route.verify(options, SHADOW_MAX, &mut tell).await;
+    let summary = verified.map_err(|error| store::told(&error)).context(|| "the shadow".into())?;
+    eprintln!("  the shadow: {} documents compared", summary.shadow.documents);
     Ok(())
 }
 
