@@ -4,11 +4,14 @@
 //! changes over the same connection, in the same round trip, and speaks of everything that was written before it. What too few
 //! replicas have was written nevertheless, and may stay or be lost: the caller is told that, never that it was made.
 
+use std::time::Instant;
+
 use redis::{Cmd, RedisError, RedisResult, Value};
 use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
 
 use crate::connect::{Link, within};
 use crate::error::{from_redis, is_lost};
+use crate::route::Connection;
 
 /// To one change: what the server says for or against it.
 ///
@@ -17,11 +20,13 @@ use crate::error::{from_redis, is_lost};
 /// [`ErrorKind::Unavailable`] if it was made and too few replicas have it.
 pub(crate) type Answer = Result<RedisResult<Value>>;
 
+type Answers = RedisResult<Vec<RedisResult<Value>>>;
+
 /// What came back.
 struct Sent {
     generation: u64,
-    /// The answers to the changes, and last how many replicas have them.
-    answers: RedisResult<Vec<RedisResult<Value>>>,
+    /// The answers to the changes, then how many replicas have them, and last what the server says of its replicas.
+    answers: Answers,
     needed: usize,
 }
 
@@ -48,16 +53,51 @@ impl Link {
         let deadline = self.deadline(None);
         let (generation, connection) = self.connection(deadline).await?;
         let needed = self.replicas_needed();
-        let sent = connection.send_confirmed(changes, needed, self.replica_wait());
+        let answers = self.send_over(&connection, changes, needed, deadline).await?;
+        let mut sent = Sent { generation, answers, needed };
+        self.note(&sent);
+        let more = self.replicas_needed();
+        if let Ok(answers) = &mut sent.answers
+            && more > needed
+        {
+            // The server has replicas that the sentinels did not tell of: they are waited for as well.
+            let waited = self.send_over(&connection, &[], more, deadline).await?;
+            answers.truncate(changes.len());
+            sent.answers = waited.map(|waited| answers.drain(..).chain(waited).collect());
+        }
+        self.note(&sent);
+        Ok(sent)
+    }
+
+    async fn send_over(
+        &self,
+        connection: &Connection,
+        changes: &[Cmd],
+        needed: usize,
+        deadline: Instant,
+    ) -> Result<Answers> {
+        let asked = needed > 0 && self.has_sentinels();
+        let sent = connection.send_confirmed(changes, needed, self.replica_wait(), asked);
         let answers = within(deadline, sent).await?;
         let each = |answers: Vec<Value>| answers.into_iter().map(Value::extract_error).collect();
-        Ok(Sent { generation, answers: answers.map(each), needed })
+        Ok(answers.map(each))
+    }
+
+    /// Notes what the server says of its replicas.
+    fn note(&self, sent: &Sent) {
+        if let Ok(answers) = &sent.answers
+            && let Some(Ok(Value::Array(role))) = answers.last()
+        {
+            self.note_online(sent.generation, online(role));
+        }
     }
 
     /// Whether enough replicas have it: as many as were needed then, and are by now.
     fn judge(&self, sent: Sent) -> Result<Vec<Answer>> {
-        let needed = sent.needed.max(self.replicas_needed());
         let mut answers = sent.answers.map_err(|error| from_redis(&error))?;
+        // What the server says of its replicas was noted.
+        answers.pop();
+        let needed = sent.needed.max(self.replicas_needed());
         let waited = answers.pop();
         let having = match &waited {
             Some(Ok(Value::Int(having))) => usize::try_from(*having).unwrap_or(0),
@@ -81,6 +121,14 @@ impl Sent {
             Ok(answers) => answers.iter().any(|answer| answer.as_ref().is_err_and(is_lost)),
             Err(error) => is_lost(error),
         }
+    }
+}
+
+/// What `ROLE` answers: `master`, an offset, and the replicas that follow. A replica has none.
+fn online(role: &[Value]) -> usize {
+    match role {
+        [_, _, Value::Array(replicas)] => replicas.len(),
+        _ => 0,
     }
 }
 

@@ -48,6 +48,8 @@ struct State {
     current: Option<Connection>,
     /// What the sentinels said last.
     outlook: Option<Outlook>,
+    /// Most replicas that the server had since the sentinels were asked last, and between that and the time before.
+    online: [usize; 2],
     /// Counts connections: whoever finds one lost must not throw away the next.
     generation: u64,
     failures: u32,
@@ -70,6 +72,7 @@ impl Link {
         let state = State {
             current: None,
             outlook: None,
+            online: [0; 2],
             generation: 0,
             failures: 0,
             pause: None,
@@ -206,6 +209,7 @@ impl Link {
         state.pause = None;
         state.current = Some(connection.clone());
         state.outlook = outlook;
+        state.online = [0; 2];
         Ok((state.generation, connection))
     }
 
@@ -280,6 +284,7 @@ impl Link {
         let same = |known: &Outlook| known.primary == outlook.primary;
         if state.generation == generation && state.outlook.as_ref().is_some_and(same) {
             state.outlook = Some(outlook);
+            state.online = [0, state.online[0]];
             return false;
         }
         state.generation == generation
@@ -288,11 +293,27 @@ impl Link {
     /// How many replicas must have a change before it is acknowledged: those that the operator wants, and all that the
     /// sentinels might promote.
     pub(crate) fn replicas_needed(&self) -> usize {
-        let promotable = self.read().outlook.as_ref().map_or(0, |outlook| outlook.promotable);
-        match self.replicas_min {
-            0 => 0,
-            least => least.max(promotable),
+        if self.replicas_min == 0 {
+            return 0;
         }
+        let state = self.read();
+        let Some(outlook) = &state.outlook else { return self.replicas_min };
+        // One that has only just come the sentinels may promote before they are asked again; it leaves the server then.
+        let seen = state.online[0].max(state.online[1]).min(outlook.up);
+        self.replicas_min.max(outlook.promotable).max(seen)
+    }
+
+    /// Notes how many replicas the server has.
+    pub(crate) fn note_online(&self, generation: u64, online: usize) {
+        let mut state = self.write();
+        if state.generation == generation {
+            state.online[0] = state.online[0].max(online);
+        }
+    }
+
+    /// Whether the sentinels decide who is promoted.
+    pub(crate) fn has_sentinels(&self) -> bool {
+        self.route.has_sentinels()
     }
 
     /// Longest wait for them.

@@ -221,13 +221,15 @@ impl Connection {
         self.calls.send(request).await
     }
 
-    /// Sends changes, and waits until `replicas` have them if any are to. The last answer is how many do; each other one is
-    /// its command's own. In a cluster all must have the same place.
+    /// Sends changes, and waits until `replicas` have them if any are to. The last two answers are how many do, and what the
+    /// server says of its replicas if it is `asked`; each other one is its command's own. In a cluster all must have the same
+    /// place.
     pub(crate) async fn send_confirmed(
         &self,
         changes: &[Cmd],
         replicas: usize,
         wait: Duration,
+        asked: bool,
     ) -> RedisResult<Vec<Value>> {
         let mut pipeline = Pipeline::with_capacity(changes.len() + 1);
         for change in changes {
@@ -236,10 +238,16 @@ impl Connection {
         if replicas > 0 {
             pipeline.cmd("WAIT").arg(replicas).arg(milliseconds(wait));
         }
+        if asked {
+            pipeline.cmd("ROLE");
+        }
         let mut wire = self.changes.as_deref().unwrap_or(&self.calls).clone();
         let mut answers = wire.req_packed_commands(&pipeline, 0, pipeline.len()).await?;
         if replicas == 0 {
-            answers.push(Value::Int(0));
+            answers.insert(changes.len().min(answers.len()), Value::Int(0));
+        }
+        if !asked {
+            answers.push(Value::Nil);
         }
         Ok(answers)
     }

@@ -35,6 +35,8 @@ pub(crate) struct Outlook {
     pub(crate) primary: Node,
     /// How many replicas they might promote.
     pub(crate) promotable: usize,
+    /// How many they might promote soon, if the primary has them: all but those that they take for dead.
+    pub(crate) up: usize,
 }
 
 /// What one says.
@@ -44,6 +46,7 @@ struct View {
     /// Counts the decisions; who has not heard of the last one has a smaller number.
     epoch: u64,
     promotable: usize,
+    up: usize,
 }
 
 /// A sentinel's answer about one server.
@@ -102,6 +105,7 @@ impl Sentinels {
             primary: Node { host, port },
             epoch: number(&master, "config-epoch"),
             promotable: replicas.iter().filter(|replica| is_promotable(replica)).count(),
+            up: replicas.iter().filter(|replica| is_up(replica)).count(),
         })
     }
 }
@@ -110,9 +114,10 @@ impl Sentinels {
 /// another one has in view.
 fn join(views: Vec<RedisResult<View>>) -> RedisResult<Outlook> {
     let promotable = views.iter().flatten().map(|view| view.promotable).max().unwrap_or(0);
+    let up = views.iter().flatten().map(|view| view.up).max().unwrap_or(0);
     let (seen, failed): (Vec<_>, Vec<_>) = views.into_iter().partition(Result::is_ok);
     if let Some(newest) = seen.into_iter().flatten().max_by_key(|view| view.epoch) {
-        return Ok(Outlook { primary: newest.primary, promotable });
+        return Ok(Outlook { primary: newest.primary, promotable, up });
     }
     let mut errors = failed.into_iter().filter_map(Result::err);
     Err(errors.next().unwrap_or_else(silent))
@@ -121,13 +126,25 @@ fn join(views: Vec<RedisResult<View>>) -> RedisResult<Outlook> {
 /// Whether a failover might choose this replica over one that has more of the data: one that is down or out of touch, that
 /// has lost its primary or is to stay a replica might not. One that was made a primary is no replica.
 fn is_promotable(replica: &Fields) -> bool {
-    let has = |key: &str, value: &str| replica.get(key).is_some_and(|found| found == value);
+    is_up(replica)
+        && !has_flag(replica, "disconnected")
+        && !has(replica, "master-link-status", "err")
+}
+
+fn is_up(replica: &Fields) -> bool {
+    !has_flag(replica, "s_down")
+        && !has_flag(replica, "o_down")
+        && !has(replica, "slave-priority", "0")
+        && !has(replica, "role-reported", "master")
+}
+
+fn has_flag(replica: &Fields, flag: &str) -> bool {
     let flags = replica.get("flags").map(String::as_str).unwrap_or_default();
-    let away = ["s_down", "o_down", "disconnected"];
-    !flags.split(',').any(|flag| away.contains(&flag))
-        && !has("slave-priority", "0")
-        && !has("role-reported", "master")
-        && !has("master-link-status", "err")
+    flags.split(',').any(|found| found == flag)
+}
+
+fn has(fields: &Fields, key: &str, value: &str) -> bool {
+    fields.get(key).is_some_and(|found| found == value)
 }
 
 fn number(fields: &Fields, key: &str) -> u64 {
@@ -169,7 +186,7 @@ mod tests {
     use super::*;
 
     fn view(port: u16, epoch: u64, promotable: usize) -> RedisResult<View> {
-        Ok(View { primary: Node { host: "h".into(), port }, epoch, promotable })
+        Ok(View { primary: Node { host: "h".into(), port }, epoch, promotable, up: 3 })
     }
 
     #[test]

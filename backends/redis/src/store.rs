@@ -63,6 +63,9 @@ impl Store {
             // Told now rather than by the first revocation, if the user may not.
             link.command::<Value>(cmd("WAIT").arg(0).arg(1), None).await?;
         }
+        if settings.replicas_min() > 0 && settings.sentinel.is_some() {
+            link.command::<Value>(&cmd("ROLE"), None).await?;
+        }
         let canary = marks::open(link, &keys, settings.store_id().flatten()).await?;
         Ok(Self {
             link: Arc::clone(link),

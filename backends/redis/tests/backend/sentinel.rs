@@ -1,6 +1,10 @@
 //! A primary, its replica and a sentinel: a failover under an open store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use syntrix_storage_core::ErrorKind;
 
 use crate::common::Fixture;
 use crate::server::{SAFE, Server};
@@ -124,4 +128,80 @@ async fn a_name_that_no_sentinel_knows_is_told() {
     let error =
         Fixture::open(&[("addr", &addr), ("sentinel.master", "other")]).await.err().unwrap();
     assert!(error.to_string().contains("sentinels name no primary"), "{error}");
+}
+
+/// Whoever asks for a failover takes no revocation back: the old primary, which does not know for a while that it was
+/// replaced, and the replica that still follows it, acknowledge nothing that the new one has not got.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_around_a_failover_on_request_is_on_the_new_primary() {
+    let servers = watched();
+    let second = crate::replicas::replica_of(&servers.primary);
+    let replicas =
+        || -> Vec<redis::Value> { servers.sentinel.command(&["SENTINEL", "REPLICAS", "main"]) };
+    until("the sentinel knows both replicas", || replicas().len() == 2);
+    let addr = servers.sentinel.addr();
+    let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
+    let store = Arc::new(Fixture::open(&settings).await.unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let revoking = (0..4).map(|task| {
+        let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let (mut acknowledged, mut number) = (Vec::new(), 0);
+            while !stop.load(Ordering::SeqCst) {
+                let name = format!("{task}-{number}");
+                if store.revoke(&name).await.is_ok() {
+                    acknowledged.push(name);
+                }
+                number += 1;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            acknowledged
+        })
+    });
+    let revoking: Vec<_> = revoking.collect();
+    until("the sentinel begins a failover", || {
+        servers.sentinel.try_command::<()>(&["SENTINEL", "FAILOVER", "main"]).is_ok()
+    });
+    let old = servers.primary.port().to_string();
+    until("the sentinel names another", || {
+        let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"];
+        servers.sentinel.command::<Vec<String>>(&question)[1] != old
+    });
+    // Until the old one has been told, and follows.
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut acknowledged = Vec::new();
+    for task in revoking {
+        acknowledged.extend(task.await.unwrap());
+    }
+    assert!(acknowledged.len() > 100, "{} acknowledged", acknowledged.len());
+    for name in &acknowledged {
+        assert!(store.find(name).await.unwrap().is_some(), "{name} of {}", acknowledged.len());
+    }
+    drop(second);
+}
+
+/// A primary that is cut off together with the application may have been replaced.
+#[tokio::test]
+async fn a_primary_that_neither_a_sentinel_nor_a_replica_speaks_of_is_not_believed() {
+    let mut servers = watched();
+    let addr = servers.sentinel.addr();
+    let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
+    let store = Fixture::open(&settings).await.unwrap();
+    store.revoke("a").await.unwrap();
+    servers.sentinel.kill();
+    for _ in 0..30 {
+        assert!(store.find("a").await.unwrap().is_some(), "its replica is there");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    servers.replica.kill();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let error = loop {
+        match store.find("a").await {
+            Ok(found) => assert!(found.is_some() && Instant::now() < deadline, "still believed"),
+            Err(error) => break error,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
