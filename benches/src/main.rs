@@ -13,6 +13,7 @@ mod raw;
 mod redis_check;
 mod revoked;
 mod rounds;
+mod routes;
 mod store;
 mod watch;
 
@@ -62,7 +63,7 @@ fn main() -> Result<(), Failure> {
 
 type Benchmark = fn(&tokio::runtime::Runtime, &Arguments) -> Result<Vec<Row>, Failure>;
 
-fn benchmarks() -> [(&'static str, Benchmark); 12] {
+fn benchmarks() -> [(&'static str, Benchmark); 13] {
     [
         // First: it measures the process's memory.
         ("hub", |runtime, arguments| runtime.block_on(hub::run(arguments.rounds))),
@@ -75,6 +76,9 @@ fn benchmarks() -> [(&'static str, Benchmark); 12] {
         ("redis check", |runtime, arguments| runtime.block_on(redis_check::run(arguments.rounds))),
         ("mongo", |runtime, arguments| runtime.block_on(mongo::run(arguments.rounds))),
         ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
+        ("routes", |runtime, arguments| {
+            runtime.block_on(routes::run(arguments.rounds, arguments.documents_max))
+        }),
         ("postgres get", |runtime, arguments| {
             runtime.block_on(postgres::run(Subject::Get, arguments.rounds))
         }),

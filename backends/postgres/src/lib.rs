@@ -30,6 +30,7 @@ mod schema;
 mod session;
 mod settings;
 mod sql;
+mod standby;
 mod statement;
 mod store;
 mod tls;

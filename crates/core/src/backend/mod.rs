@@ -10,9 +10,12 @@ mod ledger;
 mod revocation_change;
 mod revocations;
 mod users;
+mod watermark;
 
 pub use document::{Applied, CallContext, Change, DocumentBackend, Feed, FeedPage, Write};
-pub use factory::{Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet};
+pub use factory::{
+    Access, Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
+};
 pub use lease::{Lease, LeaseCount, Leased};
 pub use ledger::{Ledger, LedgerKey, LedgerRecord, StoreId, check_ledger_body};
 pub use revocation_change::RevocationChange;
@@ -20,3 +23,4 @@ pub use revocations::{
     Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed, merge_revocation,
 };
 pub use users::{Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite};
+pub use watermark::Watermark;

@@ -3,10 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod cases;
 mod crash;
+#[cfg(feature = "pg")]
+mod cut;
 mod fill;
 mod mirror;
+#[cfg(all(feature = "mongo", feature = "pg"))]
+mod mongodb;
 #[cfg(feature = "pg")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "pg")]
+mod primary;
 mod stores;
 mod tokens;
