@@ -27,17 +27,17 @@ async fn transact(raw: &Client, writer: usize, round: usize) -> usize {
     raw.batch_execute("BEGIN").await.expect("begin");
     let mut kept = 0;
     for (place, path) in paths.iter().enumerate() {
-        let undone = (round + place) % 3 == 0;
+        let undone = (round + place).is_multiple_of(3);
         raw.batch_execute("SAVEPOINT one").await.expect("savepoint");
         bump(raw, path).await;
         let end = if undone { "ROLLBACK TO one" } else { "RELEASE one" };
         raw.batch_execute(end).await.expect("savepoint");
         kept += usize::from(!undone);
     }
-    if round % 6 == 0 {
+    if round.is_multiple_of(6) {
         tokio::time::sleep(Duration::from_millis(40 * (writer as u64 % 5))).await;
     }
-    let undone = (writer + round) % 20 == 0;
+    let undone = (writer + round).is_multiple_of(20);
     raw.batch_execute(if undone { "ROLLBACK" } else { "COMMIT" }).await.expect("end");
     if undone { 0 } else { kept }
 }
@@ -46,7 +46,7 @@ async fn writer(fixture: Arc<Fixture>, number: usize) -> usize {
     let raw = fixture.raw().await;
     let mut written = 0;
     for round in 0..ROUNDS {
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             written += transact(&raw, number, round).await;
         } else {
             let path = format!("case/d{}", (number * 5 + round) % DOCUMENTS);
