@@ -9,7 +9,7 @@ use serde_json::json;
 use syntrix_storage_core::backend::{Access, CallContext, DocumentBackend};
 use syntrix_storage_core::{Consistency, Document, ErrorKind, Operation, Query, QueryPlan};
 
-use crate::common::{Fixture, document, open_context, provider};
+use crate::common::{Fixture, open_context, provider};
 use crate::servers::Server;
 
 const NAMESPACE: &str = "t_secondaries";
@@ -25,7 +25,9 @@ impl Set {
         let options = ["--replSet", "own", "--setParameter", "enableTestCommands=1"];
         let mut members = Vec::new();
         for _ in 0..3 {
-            members.push(Server::launch(&options).await);
+            let member = Server::launch(&options).await;
+            member.command(doc! { "ping": 1 }).await;
+            members.push(member);
         }
         let configured = (0_i32..).zip(&members).map(|(id, member)| {
             // Only the first one may become the primary.
