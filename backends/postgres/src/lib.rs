@@ -14,6 +14,7 @@ mod documents;
 mod error;
 mod expression;
 mod indexes;
+mod insert;
 mod ledger;
 mod maintenance;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::sql::{identifier, in_schema};
 use crate::standby::{Need, Standby, no_standby, read_only};
 use crate::wake::Wake;
 use crate::writer::{Writer, Writers};
-use crate::{apply, ledger, maintenance, reads, revocations, schema, users, watch};
+use crate::{apply, insert, ledger, maintenance, reads, revocations, schema, users, watch};
 
 /// How long `close` waits for connections that are still in use.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -28,6 +28,7 @@ pub(crate) struct Texts {
     pub(crate) get: String,
     pub(crate) get_many: String,
     pub(crate) write: String,
+    pub(crate) insert: String,
     pub(crate) first_page: String,
     pub(crate) next_page: String,
     pub(crate) end: String,
@@ -60,6 +61,7 @@ impl Texts {
             get: text(reads::GET),
             get_many: text(reads::GET_MANY),
             write: text(apply::WRITE),
+            insert: text(insert::INSERT),
             first_page: text(watch::FIRST_PAGE),
             next_page: text(watch::NEXT_PAGE),
             end: text(watch::END),

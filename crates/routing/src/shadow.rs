@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
 use syntrix_storage_core::backend::{Access, Backend, Ledger, StoreId};
-use syntrix_storage_core::{Error, Result};
+use syntrix_storage_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::watch;
 
 /// First pause between two attempts to open the shadow.
@@ -43,6 +43,17 @@ pub enum ShadowState {
     Closed,
 }
 
+/// The last call to the shadow that failed, while it was opened, filled or followed.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastFailure {
+    /// When, by this process's clock, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The error.
+    pub reason: String,
+}
+
 /// What becomes of a shadow that the primary's own database feeds: a standby, a secondary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NativeReplica {
@@ -73,6 +84,7 @@ impl<S: ?Sized> Clone for OpenShadow<S> {
 /// The way to a shadow. `S` is the store: `dyn DocumentBackend` and its kin.
 pub struct ShadowLink<S: ?Sized> {
     state: watch::Sender<ShadowState>,
+    last_failure: Mutex<Option<LastFailure>>,
     open: OnceLock<OpenShadow<S>>,
     /// The shadow's checkpoint names our primary, so it may be written to.
     mirrored: AtomicBool,
@@ -94,6 +106,7 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
     ) -> Arc<Self> {
         let link = Arc::new(Self {
             state: watch::Sender::new(ShadowState::Connecting),
+            last_failure: Mutex::new(None),
             open: OnceLock::new(),
             mirrored: AtomicBool::new(false),
             filled: AtomicBool::new(false),
@@ -207,7 +220,18 @@ impl<S: ?Sized> ShadowLink<S> {
 
     /// A call to the shadow failed.
     pub fn failed(&self, error: &Error) {
-        self.set(ShadowState::Down(error.to_string()));
+        let reason = error.to_string();
+        if error.kind() != ErrorKind::Closed {
+            let at_ms = SystemClock.now().as_milliseconds();
+            let failure = LastFailure { at_ms, reason: reason.clone() };
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        }
+        self.set(ShadowState::Down(reason));
+    }
+
+    /// What failed last, if anything did; it may be over. A shadow that answers some calls and fails others is up in between.
+    pub fn last_failure(&self) -> Option<LastFailure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A call to the shadow succeeded.

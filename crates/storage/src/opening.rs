@@ -11,6 +11,7 @@ use syntrix_storage_registry::{Mirror, Reads, Route, StoragePlan, Strategy};
 use syntrix_storage_routing::{
     Accounts, DocumentReplication, DocumentRoute, MirrorMode, NativeReplica, ReadFrom,
     ReplicationOptions, RevocationRoute, Swept, SweptReplication, Tokens, UserRoute,
+    export_metrics,
 };
 
 use crate::config::{StorageConfig, primary};
@@ -53,6 +54,9 @@ impl<'config> Opening<'config> {
             let route = self.documents(&*backend)?;
             self.stores.documents = Some(Arc::new(DocumentEngine::start(Arc::new(route), options)));
         }
+        for (_, route) in &self.stores.routes {
+            export_metrics(route, self.config.replication.metrics_interval);
+        }
         Ok(self.stores)
     }
 
@@ -91,7 +95,10 @@ impl<'config> Opening<'config> {
     fn users(&mut self, backend: &dyn Backend) -> Result<Arc<dyn UserBackend>> {
         let primary = backend.users()?;
         Ok(match self.swept::<Accounts>(&primary, backend)? {
-            Some(replication) => Arc::new(UserRoute::dual_write(primary, replication)),
+            Some(replication) => {
+                self.stores.record_routes.push((StoreKind::Users, Arc::clone(&replication) as _));
+                Arc::new(UserRoute::dual_write(primary, replication))
+            }
             None => primary,
         })
     }
@@ -99,7 +106,11 @@ impl<'config> Opening<'config> {
     fn revocations(&mut self, backend: &dyn Backend) -> Result<Arc<dyn RevocationBackend>> {
         let primary = backend.revocations()?;
         Ok(match self.swept::<Tokens>(&primary, backend)? {
-            Some(replication) => Arc::new(RevocationRoute::dual_write(primary, replication)),
+            Some(replication) => {
+                let route = (StoreKind::Revocations, Arc::clone(&replication) as _);
+                self.stores.record_routes.push(route);
+                Arc::new(RevocationRoute::dual_write(primary, replication))
+            }
             None => primary,
         })
     }

@@ -14,4 +14,5 @@ mod opening;
 mod plans;
 mod secondaries;
 mod servers;
+mod sharding;
 mod writers;

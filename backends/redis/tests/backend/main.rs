@@ -3,13 +3,16 @@
 mod cluster;
 mod common;
 mod lifetime;
+mod listing;
 mod losses;
 mod network;
 mod opening;
 mod proxy;
+mod replicas;
 mod revoking;
 mod rights;
 mod secrets;
 mod sentinel;
 mod server;
 mod tls;
+mod together;

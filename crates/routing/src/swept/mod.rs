@@ -25,10 +25,11 @@ use crate::control::RouteControl;
 use crate::holder;
 use crate::options::ReplicationOptions;
 use crate::outbox::Outbox;
-use crate::replicator::records::{self, LeaseBody};
-use crate::replicator::status::{HolderStatus, ReplicatedStatus, StatusReport};
+use crate::replicator::records;
+use crate::replicator::status::{self, Rate, ReplicatedStatus, StatusReport};
 use crate::replicator::{DeadLetter, not_caught_up};
 use crate::shadow::{NativeReplica, ShadowLink, ShadowOpener};
+use crate::verify::state;
 
 /// Longest wait of `status` for the shadow.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
@@ -116,6 +117,7 @@ pub(crate) struct SweepCounts {
     pub(crate) is_holder: AtomicBool,
     pub(crate) applied: AtomicU64,
     pub(crate) known: AtomicU64,
+    rate: Rate,
 }
 
 /// What keeps the shadow of such a route up to date.
@@ -220,13 +222,9 @@ impl<K: Swept> SweptReplication<K> {
 
     async fn describe_shadow(&self, report: &mut StatusReport) -> Result<()> {
         let Some(shadow) = self.link.get() else { return Ok(()) };
-        let lease = records::read::<LeaseBody>(&*shadow.ledger, K::LEASE).await?;
-        let holder = lease.map(|(_, body)| body).filter(|body| !body.released);
-        report.holder = holder.map(|body| HolderStatus {
-            name: body.holder,
-            term: body.term,
-            is_here: self.counts.is_holder.load(Ordering::Acquire),
-        });
+        let is_here = self.counts.is_holder.load(Ordering::Acquire);
+        report.holder = status::holder(&*shadow.ledger, K::LEASE, is_here).await?;
+        report.add_verify(state::read(&*shadow.ledger, K::STORE).await?);
         if let Some((_, body)) = records::read::<PassesBody>(&*shadow.ledger, K::PASSES).await? {
             report.filled = body.filled && !body.void;
             report.dead_letters = Some(body.refused);
@@ -239,25 +237,17 @@ impl<K: Swept> SweptReplication<K> {
 impl<K: Swept> RouteControl for SweptReplication<K> {
     async fn status(&self) -> Result<StatusReport> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut report = StatusReport {
-            store: K::STORE.as_str(),
-            strategy: self.strategy.clone(),
-            shadow: self.link.state(),
-            filled: self.link.is_filled(),
-            holder: None,
-            lag: None,
-            mirror: self.outbox.status(),
-            replicated: ReplicatedStatus {
-                applied: count(&self.counts.applied),
-                known: count(&self.counts.known),
-                lineage: 0,
-            },
-            dead_letters: None,
-            fill: None,
-            history_lost: 0,
-            feed_window_left_seconds: None,
-            pinned_since_ms: None,
+        let replicated = ReplicatedStatus {
+            applied: count(&self.counts.applied),
+            known: count(&self.counts.known),
+            lineage: 0,
+            per_second: self
+                .counts
+                .rate
+                .measured(count(&self.counts.applied) + count(&self.counts.known)),
         };
+        let report = StatusReport::new(K::STORE, &self.strategy, self.outbox.status(), replicated);
+        let mut report = report.with_link(&self.link);
         let described = tokio::time::timeout(STATUS_WAIT, self.describe_shadow(&mut report)).await;
         if !matches!(described, Ok(Ok(()))) {
             tracing::debug!(?described, "the status is without what the shadow did not tell");
@@ -268,7 +258,7 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
     async fn drain(&self, limit: Duration) -> Result<()> {
         match tokio::time::timeout(limit, self.wait_for_pass()).await {
             Ok(caught_up) => caught_up,
-            Err(_) => Err(not_caught_up(limit, &self.link.state())),
+            Err(_) => Err(not_caught_up(limit, &self.link)),
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod feed;
+mod fill;
 mod holders;
 mod purge;
 mod shadow;

@@ -3,6 +3,7 @@
 
 mod compare;
 mod pair;
+mod records;
 mod repair;
 mod replica;
 #[cfg(feature = "pg")]

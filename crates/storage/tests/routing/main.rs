@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod cases;
 mod crash;
 #[cfg(feature = "pg")]
 mod cut;
@@ -12,5 +13,9 @@ mod mirror;
 mod mongodb;
 #[cfg(feature = "pg")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "pg")]
+mod primary;
 mod stores;
 mod tokens;
