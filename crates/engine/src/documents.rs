@@ -108,8 +108,8 @@ impl DocumentEngine {
         Ok(context.with_consistency(consistency))
     }
 
-    /// How fresh a read must be that must not be older than a write: of this handle's session if the write is there, which keeps
-    /// it there from now on; else strong. An age says nothing of sessions, so with one the primary answers.
+    /// How fresh a read must be that must not be older than a write: of this handle's session if that keeps to the write, or if the
+    /// write is there, which keeps it there from now on; else strong. An age says nothing of sessions, so with one the primary answers.
     async fn consistency(
         &self,
         asked: Consistency,
@@ -120,6 +120,9 @@ impl DocumentEngine {
         let write = token.open(self.backend.token_seal().store_id())?;
         if matches!(asked, Consistency::Strong | Consistency::Bounded(_)) {
             return Ok(Consistency::Strong);
+        }
+        if self.backend.keep_to(&write) {
+            return Ok(Consistency::Session);
         }
         let mut any = CallContext::new(Operation::Read).with_consistency(Consistency::Any);
         any.deadline = context.deadline;

@@ -11,8 +11,8 @@ use syntrix_storage_core::backend::{
 };
 use syntrix_storage_core::{
     Capabilities, Consistency, Document, DocumentPath, HealthReport, IndexDefinition, IndexStatus,
-    Operation, Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp,
-    TokenSeal,
+    Operation, Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, SeenWrite,
+    Timestamp, TokenSeal,
 };
 
 use crate::plan::{ReadFrom, Strategy, Target};
@@ -310,6 +310,10 @@ impl DocumentBackend for DocumentRoute {
         let dropped = self.primary.drop_index(name).await?;
         self.copy_indexes();
         Ok(dropped)
+    }
+
+    fn keep_to(&self, write: &SeenWrite) -> bool {
+        self.reads.as_ref().is_some_and(|reads| reads.keep_to(write))
     }
 
     async fn health(&self) -> Result<HealthReport> {

@@ -25,7 +25,9 @@ impl Set {
         let options = ["--replSet", "own", "--setParameter", "enableTestCommands=1"];
         let mut members = Vec::new();
         for _ in 0..3 {
-            members.push(Server::launch(&options).await);
+            let member = Server::launch(&options).await;
+            member.command(doc! { "ping": 1 }).await;
+            members.push(member);
         }
         let configured = (0_i32..).zip(&members).map(|(id, member)| {
             // Only the first one may become the primary.

@@ -16,6 +16,7 @@ use crate::options::Consistency;
 use crate::path::DocumentPath;
 use crate::plan::QueryPlan;
 use crate::retention::Retention;
+use crate::session::SeenWrite;
 use crate::time::Timestamp;
 use crate::token::{Position, TokenSeal};
 use crate::watch::EventType;
@@ -246,6 +247,12 @@ pub trait DocumentBackend: Send + Sync + std::fmt::Debug {
     /// `None`, which is what a backend says that does not implement this, if it has none that could.
     async fn watermark(&self) -> Result<Option<Watermark>> {
         Ok(None)
+    }
+
+    /// Makes reads of [`Consistency::Session`] see `write` from now on, whoever made it. `false`, which is what a backend says
+    /// that does not implement this, if it remembers nothing: then the caller has to look where the write is.
+    fn keep_to(&self, _write: &SeenWrite) -> bool {
+        false
     }
 
     /// Probes the backend.

@@ -171,6 +171,11 @@ impl ShadowReads {
         }
     }
 
+    /// Whether later reads of the session see `write` now. Several replicas may have it or not, so only a watermark helps.
+    pub(crate) fn keep_to(&self, write: &SeenWrite) -> bool {
+        self.watermarks().map(|marks| marks.saw(write.clone())).is_some()
+    }
+
     fn remember(&self, document: &Document) {
         match self.watermarks() {
             Some(marks) => marks.saw(SeenWrite::of(document)),

@@ -316,6 +316,39 @@ async fn case_78_no_pair_is_stale_behind_a_balancer_over_two_standbys_that_lag_d
     expect_no_stale_pair(cluster, &shadow).await;
 }
 
+/// One of the two standbys has the write, the other one does not, and each read may meet either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_handle_is_kept_behind_a_balancer() {
+    let cluster = Cluster::start(2).await;
+    let address = |server: &Server| SocketAddr::from(([127, 0, 0, 1], server.port));
+    let balancer = Proxy::balance(cluster.standbys.iter().map(address).collect()).await.unwrap();
+    let shadow = format!("postgres://admin@{}/postgres", balancer.address());
+    let writer = Route::open(&cluster.primary, &shadow).await;
+    writer.create("rooms/a", 1).await;
+    let reader = Arc::new(Route::open(&cluster.primary, &shadow).await);
+    reader.drain().await;
+    cluster.pause(1);
+    for n in 2..20 {
+        let written =
+            writer.documents.update(&path("rooms/a"), json!({"n": n}), Default::default()).await;
+        let token = written.unwrap().session_token();
+        let reads = (0..16).map(|_| {
+            let (reader, token) = (Arc::clone(&reader), token.clone());
+            tokio::spawn(async move {
+                let options = ReadOptions::default().with_session(token);
+                let found = reader.documents.get(&path("rooms/a"), options).await.unwrap();
+                found.value().unwrap()["n"].as_i64().unwrap()
+            })
+        });
+        for read in reads.collect::<Vec<_>>() {
+            assert_eq!(read.await.unwrap(), n);
+        }
+    }
+    cluster.resume(1);
+    writer.storage.close().await.unwrap();
+    reader.storage.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_80_a_standby_that_dies_under_load_changes_no_answer() {
     let cluster = Cluster::start(1).await;

@@ -14,7 +14,7 @@ use syntrix_storage::{
 use tempfile::TempDir;
 
 /// Long enough for whatever must happen at all.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Two blocks of one configuration.
 #[derive(Clone, Copy, Debug)]
