@@ -113,7 +113,7 @@ impl<'config> Opening<'config> {
         let replication = SweptReplication::start(
             route.strategy.as_str(),
             Arc::clone(primary),
-            &*backend.ledger()?,
+            backend.ledger()?,
             self.shadow(K::STORE),
             self.replication_options(&route),
         );

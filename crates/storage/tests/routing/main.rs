@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod account_crash;
 mod accounts;
 mod crash;
 mod fill;
+mod journal;
 mod mirror;
 #[cfg(feature = "pg")]
 mod postgres;
