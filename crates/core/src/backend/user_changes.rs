@@ -5,11 +5,11 @@ use crate::error::{Error, ErrorKind};
 use crate::time::Timestamp;
 use crate::token::Position;
 
-/// Accounts that were written behind a place, in the order of their last writes.
+/// Accounts that were written behind a place, in the order of their writes.
 ///
-/// Each is the account as it is when the page is read, and stands at the place of its last write: what was written twice comes
-/// once, unless it is written again while pages are read. So there is no history to trim, and nothing of an account is kept
-/// outside of it.
+/// Each is the account as it is when the page is read, and comes at the place of its last write, perhaps at those of earlier
+/// ones too. So a backend needs to keep no more than the last place of each account: there is no history to trim, and nothing
+/// of an account is kept outside of it.
 #[derive(Clone, Debug)]
 pub struct UserChanges {
     /// The accounts, with hashes and tombstones.
