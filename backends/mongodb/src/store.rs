@@ -17,8 +17,8 @@ use crate::error::{closed, from_driver};
 use crate::marks::Marks;
 use crate::schema::Metadata;
 use crate::server::{self, Topology};
-use crate::settings::Settings;
-use crate::stream::{self, Source, Start, Stream};
+use crate::settings::{Settings, USERS};
+use crate::stream::{self, Content, Source, Start, Stream};
 use crate::watch::Changes;
 use crate::{catalogue, schema};
 
@@ -65,6 +65,8 @@ pub(crate) struct Store {
     creates: [Creates; 2],
     /// The feed; `None` on a server that has none.
     changes: Option<Arc<Changes>>,
+    /// The feed of accounts.
+    account_changes: Option<Arc<Changes>>,
     pub(crate) topology: Topology,
     pub(crate) before: bool,
     pub(crate) seal: TokenSeal,
@@ -109,6 +111,7 @@ impl Store {
             shard(&client, &database, &names).await?;
         }
         let source = Source {
+            content: Content::Documents,
             before: has_before_images(&database, &names).await?,
             batch: stream::BATCH,
             collections: Arc::new(names.clone()),
@@ -146,9 +149,14 @@ impl Store {
         self.changes.as_ref().ok_or_else(crate::watch::unsupported)
     }
 
+    /// The feed of accounts, or how to get one.
+    pub(crate) fn account_changes(&self) -> Result<&Arc<Changes>> {
+        self.account_changes.as_ref().ok_or_else(crate::watch::unsupported)
+    }
+
     /// Ends the waits on the server and closes the connections, if nobody else in this process uses them.
     pub(crate) async fn close(&self) -> Result<()> {
-        if let Some(changes) = &self.changes {
+        for changes in [&self.changes, &self.account_changes].into_iter().flatten() {
             changes.close().await;
         }
         self.connections.close().await;
@@ -181,7 +189,9 @@ impl Parts {
         let clock = Arc::clone(&context.clock);
         let before = source.before && topology != Topology::Standalone;
         let watchable = topology != Topology::Standalone;
-        let changes = watchable.then(|| Changes::new(source, metadata, Arc::clone(&clock)));
+        let feed = |source| Changes::new(source, metadata.clone(), Arc::clone(&clock));
+        let account_changes = watchable.then(|| feed(of_accounts(&source)));
+        let changes = watchable.then(|| feed(source));
         Ok(Store {
             connections,
             database,
@@ -189,6 +199,7 @@ impl Parts {
             records,
             creates,
             changes,
+            account_changes,
             topology,
             before,
             seal,
@@ -199,6 +210,16 @@ impl Parts {
             operation_timeout: settings.operation_timeout.0,
             leases: LeaseCount::default(),
         })
+    }
+}
+
+/// The same for accounts.
+fn of_accounts(documents: &Source) -> Source {
+    Source {
+        content: Content::Accounts,
+        before: false,
+        collections: Arc::new([USERS.to_owned()]),
+        ..documents.clone()
     }
 }
 

@@ -32,6 +32,7 @@ mod sql;
 mod statement;
 mod store;
 mod tls;
+mod user_changes;
 mod users;
 mod value;
 mod wake;
