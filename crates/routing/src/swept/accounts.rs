@@ -130,12 +130,13 @@ async fn bring(
     shadow: &dyn UserBackend,
     record: UserRecord,
 ) -> Result<Brought> {
-    let (mut waiting, mut first) = (vec![record], Brought::Known);
+    let (mut waiting, mut outcome) = (vec![record], Brought::Known);
     for _ in 0..CLASHES_MAX {
-        let Some(record) = waiting.last() else { return Ok(first) };
+        let Some(record) = waiting.last() else { return Ok(outcome) };
         match apply(primary, shadow, record).await? {
             Step::Done(brought) => {
-                first = brought;
+                // The record that was asked for comes last.
+                outcome = if outcome == Brought::Replaced { outcome } else { brought };
                 waiting.pop();
             }
             Step::NameTaken(holder, wanted) => {

@@ -45,7 +45,9 @@ impl<K: Swept> SweptReplication<K> {
 
     /// Whether this process follows the primary's feed to a shadow that answers.
     fn follows(&self) -> bool {
-        self.counts.follows.load(Ordering::Acquire) && self.link.state() == ShadowState::Up
+        let follows =
+            [&self.counts.is_holder, &self.counts.follows].map(|flag| flag.load(Ordering::Acquire));
+        follows == [true, true] && self.link.state() == ShadowState::Up
     }
 
     /// Who takes longer is a holder that does not answer; others take the lease after its time.

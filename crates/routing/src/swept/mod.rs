@@ -127,7 +127,7 @@ pub enum Brought {
     New,
     /// The shadow had it, or had it newer.
     Known,
-    /// The shadow had one of another history, and has the primary's now.
+    /// It, or one that was in its way, was of another history on the shadow, which has the primary's now.
     Replaced,
 }
 

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -64,6 +64,8 @@ impl<K: Swept> SweptReplication<K> {
     }
 
     async fn sweep(&self, shadow: &OpenShadow<K::Store>, term: u64) -> Outcome<Infallible> {
+        // Whoever led before us may have been stopped in the middle.
+        self.counts.follows.store(false, Ordering::Release);
         let mut progress = self.prepare(shadow, term).await?;
         self.link.accept(progress.body.filled);
         loop {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod account_crash;
+#[cfg(any(feature = "mongo", feature = "pg"))]
+mod account_servers;
 mod accounts;
 mod crash;
 mod fill;
