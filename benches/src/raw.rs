@@ -27,6 +27,13 @@ pub fn open_writer(folder: &Path) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
+/// A view that stays open: the reads of the process's other connections then need nothing of the kernel.
+pub fn hold_view(folder: &Path) -> Result<Connection, Failure> {
+    let connection = open_reader(folder)?;
+    connection.execute_batch("BEGIN; SELECT 1 FROM metadata")?;
+    Ok(connection)
+}
+
 fn open(folder: &Path) -> Result<Connection, Failure> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -117,14 +117,26 @@ impl Link {
         let deadline = self.deadline(deadline);
         let (generation, mut connection) = self.connection(deadline).await?;
         let first = within(deadline, connection.send(request)).await?;
-        let Err(error) = &first else { return Ok(first) };
-        if !is_lost(error) {
-            return Ok(first);
+        match &first {
+            // Boxed, so that the future of the usual way is small.
+            Err(error) if is_lost(error) => {
+                Box::pin(self.answer_again(request, deadline, generation, error)).await
+            }
+            _ => Ok(first),
         }
+    }
+
+    async fn answer_again(
+        &self,
+        request: Request<'_>,
+        deadline: Instant,
+        generation: u64,
+        lost: &RedisError,
+    ) -> Result<RedisResult<Value>> {
         self.discard(generation);
         let (generation, mut connection) = self.connection(deadline).await.map_err(|again| {
             // What was sent may have been applied, whatever the second attempt says.
-            again.with_retry(from_redis(error).retry())
+            again.with_retry(from_redis(lost).retry())
         })?;
         let second = within(deadline, connection.send(request)).await?;
         if second.as_ref().is_err_and(is_lost) {
@@ -134,7 +146,7 @@ impl Link {
     }
 
     /// The caller's deadline, or our own.
-    fn deadline(&self, callers: Option<Instant>) -> Instant {
+    pub(crate) fn deadline(&self, callers: Option<Instant>) -> Instant {
         callers.unwrap_or_else(|| Instant::now() + self.timeout)
     }
 
@@ -143,7 +155,7 @@ impl Link {
         if let Some(there) = self.current()? {
             return Ok(there);
         }
-        within(deadline, self.connect()).await?
+        Box::pin(within(deadline, self.connect())).await?
     }
 
     fn current(&self) -> Result<Option<(u64, Connection)>> {
@@ -267,7 +279,8 @@ fn read<T: FromRedisValue>(answer: Value) -> RedisResult<T> {
     Ok(redis::from_redis_value(answer)?)
 }
 
-async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T> {
+/// Waits for `work` until the deadline.
+pub(crate) async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout_at(deadline.into(), work).await.map_err(|_| out_of_time())
 }
 

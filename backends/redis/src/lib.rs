@@ -9,9 +9,11 @@
 //! A server that may evict keys or that keeps nothing on disk is refused, unless the block says that this is meant.
 
 mod address;
+mod checks;
 mod connect;
 mod error;
 mod facts;
+mod gather;
 mod keys;
 mod ledger;
 mod marks;

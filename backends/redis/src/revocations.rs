@@ -1,12 +1,7 @@
 //! The revoked tokens of one server.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
-use redis::{
-    ErrorKind as Kind, FromRedisValue, Pipeline, ServerErrorKind, Value, from_redis_value,
-};
+use redis::{ErrorKind as Kind, FromRedisValue, ServerErrorKind, from_redis_value};
 use syntrix_storage_core::backend::{
     CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
 };
@@ -14,9 +9,9 @@ use syntrix_storage_core::{
     Capabilities, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome, Timestamp, TokenId,
 };
 
+use crate::checks::Stored;
 use crate::error::{damaged, from_redis};
 use crate::facts::Facts;
-use crate::keys::TokenKeys;
 use crate::marks::{self, parse_canary};
 use crate::record;
 use crate::route::Request;
@@ -31,9 +26,6 @@ pub(crate) struct Revocations {
     canary: Canary,
     durable: bool,
 }
-
-/// What is stored under a key.
-type Stored = Option<Vec<u8>>;
 
 /// What a change answers: time, mark, outcome, the record that stays.
 type Changed = (i64, Stored, String, Stored);
@@ -76,152 +68,9 @@ impl Store {
                 .map_err(|error| from_redis(&error)),
         }
     }
-
-    /// Reads one record with the mark beside it and the time.
-    async fn get(
-        &self,
-        token: &TokenId,
-        context: &CallContext,
-    ) -> Result<Witnessed<Option<Box<Revocation>>>> {
-        let keys = self.keys.token(token);
-        let (record, canary, now) = if self.cluster {
-            let read = self.scripts.read(vec![&keys.canary, &keys.record]);
-            let (now, canary, [record]): (i64, Stored, [Stored; 1]) =
-                self.invoke(&read, context).await?;
-            (record, canary, Timestamp::from_milliseconds(now))
-        } else {
-            self.read(&keys, context).await?
-        };
-        let value = decode(token, record.as_deref())?.map(Box::new);
-        Ok(Witnessed { value, now, canary: parse_canary(canary.as_deref()) })
-    }
-
-    /// Reads a record, then the mark, then the time: if data are lost in between, the mark is not there any more, and a
-    /// grace that ends in between has ended.
-    async fn read(
-        &self,
-        keys: &TokenKeys,
-        context: &CallContext,
-    ) -> Result<(Stored, Stored, Timestamp)> {
-        let mut pipeline = Pipeline::with_capacity(3);
-        // Not `MGET`: to that a key of a wrong type is one that is not there.
-        pipeline.get(&keys.record[..]).get(&keys.canary[..]).cmd("TIME");
-        let (record, canary, time) =
-            self.link.ask(Request::Pipeline(&pipeline), context.deadline).await?;
-        Ok((record, canary, milliseconds(time)))
-    }
-
-    /// Reads many in one round trip: one command, or in a cluster one script for each bucket, all at the same time.
-    async fn get_many(
-        &self,
-        tokens: &[TokenId],
-        context: &CallContext,
-    ) -> Result<Witnessed<Vec<Option<Revocation>>>> {
-        let keys: Vec<_> = tokens.iter().map(|token| self.keys.token(token)).collect();
-        let buckets = buckets(&keys);
-        let read = match self.cluster {
-            true => self.read_buckets(&keys, &buckets, context).await?,
-            false => self.read_all(&keys, &buckets, context).await?,
-        };
-        let records = tokens.iter().zip(&read.records);
-        let value = records.map(|(token, stored)| decode(token, stored.as_deref()));
-        Ok(Witnessed {
-            value: value.collect::<Result<_>>()?,
-            now: read.now,
-            canary: self.common(&read.canaries),
-        })
-    }
-
-    async fn read_all(
-        &self,
-        keys: &[TokenKeys],
-        buckets: &Buckets,
-        context: &CallContext,
-    ) -> Result<Many> {
-        let mut pipeline = Pipeline::with_capacity(keys.len() + 2);
-        for keys in keys {
-            pipeline.get(&keys.record[..]);
-        }
-        let marks = buckets.values().map(|places| &keys[places[0]].canary[..]);
-        pipeline.cmd("MGET").arg(marks.collect::<Vec<_>>()).cmd("TIME");
-        let mut answers: Vec<Value> =
-            self.link.ask(Request::Pipeline(&pipeline), context.deadline).await?;
-        let (Some(time), Some(marks)) = (answers.pop(), answers.pop()) else {
-            return Err(damaged());
-        };
-        let canaries: Vec<Stored> = value(marks)?;
-        let records = answers.into_iter().map(value).collect::<Result<Vec<Stored>>>()?;
-        if (canaries.len(), records.len()) != (buckets.len(), keys.len()) {
-            return Err(damaged());
-        }
-        Ok(Many { canaries, records, now: milliseconds(value(time)?) })
-    }
-
-    /// Each node has a clock of its own; the latest is the strictest about a grace.
-    async fn read_buckets(
-        &self,
-        keys: &[TokenKeys],
-        buckets: &Buckets,
-        context: &CallContext,
-    ) -> Result<Many> {
-        let read = |places: &Vec<usize>| {
-            let records = places.iter().map(|place| keys[*place].record.as_str());
-            let all = std::iter::once(keys[places[0]].canary.as_str()).chain(records);
-            let invocation = self.scripts.read(all.collect());
-            async move { self.invoke::<(i64, Stored, Vec<Stored>)>(&invocation, context).await }
-        };
-        let answers = try_join_all(buckets.values().map(read)).await?;
-        let mut many = Many {
-            canaries: Vec::new(),
-            records: vec![None; keys.len()],
-            now: Timestamp::default(),
-        };
-        for (places, (now, canary, values)) in buckets.values().zip(answers) {
-            let mut values = values.into_iter();
-            many.canaries.push(canary);
-            for place in places {
-                many.records[*place] = values.next().ok_or_else(damaged)?;
-            }
-            many.now = many.now.max(Timestamp::from_milliseconds(now));
-        }
-        Ok(many)
-    }
-
-    /// The mark that all buckets have, or that of one which has another.
-    fn common(&self, canaries: &[Stored]) -> Option<Canary> {
-        let mut marks = canaries.iter().map(|canary| parse_canary(canary.as_deref()));
-        marks.find(|mark| *mark != Some(self.canary)).unwrap_or(Some(self.canary))
-    }
 }
 
-/// Where the tokens of each bucket stand in the list; never an empty list.
-type Buckets = BTreeMap<u8, Vec<usize>>;
-
-fn buckets(keys: &[TokenKeys]) -> Buckets {
-    let mut buckets = Buckets::new();
-    for (place, keys) in keys.iter().enumerate() {
-        buckets.entry(keys.bucket).or_default().push(place);
-    }
-    buckets
-}
-
-/// What was read of many tokens.
-struct Many {
-    canaries: Vec<Stored>,
-    records: Vec<Stored>,
-    now: Timestamp,
-}
-
-/// What `TIME` answers: seconds and microseconds.
-fn milliseconds((seconds, micros): (i64, i64)) -> Timestamp {
-    Timestamp::from_milliseconds(seconds * 1000 + micros / 1000)
-}
-
-fn value<T: FromRedisValue>(answer: Value) -> Result<T> {
-    from_redis_value(answer).map_err(|error| from_redis(&error.into()))
-}
-
-fn decode(token: &TokenId, stored: Option<&[u8]>) -> Result<Option<Revocation>> {
+pub(crate) fn decode(token: &TokenId, stored: Option<&[u8]>) -> Result<Option<Revocation>> {
     stored.map(|text| record::decode(token, text).ok_or_else(damaged)).transpose()
 }
 

@@ -10,6 +10,7 @@ use crate::address::{Node, Target};
 use crate::connect::Link;
 use crate::error::closed;
 use crate::facts::Facts;
+use crate::gather::Gather;
 use crate::keys::Keys;
 use crate::marks;
 use crate::route::Route;
@@ -20,6 +21,7 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) link: Arc<Link>,
+    pub(crate) gather: Gather,
     pub(crate) keys: Keys,
     pub(crate) scripts: Scripts,
     pub(crate) canary: Canary,
@@ -53,6 +55,7 @@ impl Store {
         let canary = marks::open(link, &keys, settings.store_id().flatten()).await?;
         Ok(Self {
             link: Arc::clone(link),
+            gather: Gather::new(Arc::clone(link)),
             keys,
             scripts: Scripts::new(),
             canary,

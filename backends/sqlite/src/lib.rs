@@ -7,6 +7,7 @@
 //!
 //! The file is private to its owner and ours by its header: a foreign, newer or damaged one is refused and left alone.
 
+mod anchor;
 mod apply;
 mod catalogue;
 mod conditions;

@@ -4,7 +4,7 @@
 //! is free. Long ones run on blocking threads and never on the first connection, so that a short read that finds nothing free
 //! waits for another short one at most.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -12,28 +12,59 @@ use rusqlite::Connection;
 use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::Semaphore;
 
+use crate::anchor::Anchor;
 use crate::error::{closed, from_sqlite, lost};
 
 /// Steps of SQLite's machine between two looks at the clock; well under a millisecond.
 const STEPS_BETWEEN_CHECKS: i32 = 4000;
+/// Reads of a connection between two looks whether the anchor sleeps.
+const READS_PER_LOOK: u32 = 64;
 
-type Slot = Mutex<Option<Connection>>;
 type SlotGuard<'slot> = MutexGuard<'slot, Option<Connection>>;
+
+/// A connection, in cache lines of its own: threads that use different ones must not wait for each other's.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Slot {
+    connection: Mutex<Option<Connection>>,
+    /// Short reads so far; written by who holds the connection alone.
+    reads: AtomicU32,
+}
+
+impl Slot {
+    fn new(connection: Connection) -> Self {
+        Self { connection: Mutex::new(Some(connection)), reads: AtomicU32::new(0) }
+    }
+
+    /// Counts a short read; how many there were.
+    fn count(&self) -> u32 {
+        let reads = self.reads.load(Ordering::Relaxed).wrapping_add(1);
+        self.reads.store(reads, Ordering::Relaxed);
+        reads
+    }
+}
 
 /// A pool of reading connections. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Readers {
     slots: Arc<[Slot]>,
     long: Arc<Semaphore>,
+    anchor: Arc<Anchor>,
     inline: bool,
 }
 
 impl Readers {
-    /// A pool over `connections`, at least one.
-    pub(crate) fn new(connections: Vec<Connection>, inline: bool) -> Self {
+    /// A pool over `connections`, at least one, and one more that only holds views.
+    pub(crate) fn start(
+        connections: Vec<Connection>,
+        anchor: Connection,
+        inline: bool,
+    ) -> Result<Self> {
         let long = Arc::new(Semaphore::new(connections.len().saturating_sub(1).max(1)));
-        let slots = connections.into_iter().map(|connection| Mutex::new(Some(connection)));
-        Self { slots: slots.collect(), long, inline }
+        let slots: Arc<[Slot]> = connections.into_iter().map(Slot::new).collect();
+        let counted = Arc::clone(&slots);
+        let anchor = Arc::new(Anchor::start(anchor, move || reads(&counted))?);
+        Ok(Self { slots, long, anchor, inline })
     }
 
     /// A connection for a short read on the calling task, if one is free and the settings allow it.
@@ -42,7 +73,12 @@ impl Readers {
             return None;
         }
         let (before, from) = self.slots.split_at(preferred_slot(self.slots.len()));
-        from.iter().chain(before).find_map(try_lock).map(Reader)
+        let free = |slot| try_lock(slot).map(|guard| (slot, guard));
+        let (slot, guard) = from.iter().chain(before).find_map(free)?;
+        if slot.count().is_multiple_of(READS_PER_LOOK) {
+            self.anchor.wake();
+        }
+        Some(Reader(guard))
     }
 
     /// Runs a short read on the calling task if a connection is free, else on a blocking thread.
@@ -95,6 +131,7 @@ impl Readers {
 
     /// Closes all connections after the reads on them. Blocks.
     pub(crate) fn close(&self) {
+        self.anchor.close();
         for slot in self.slots.iter() {
             drop(lock(slot).take());
         }
@@ -154,8 +191,13 @@ fn preferred_slot(slots: usize) -> usize {
     NUMBER.with(|number| number % slots)
 }
 
+/// The short reads of all connections, wrapping around.
+fn reads(slots: &[Slot]) -> u32 {
+    slots.iter().map(|slot| slot.reads.load(Ordering::Relaxed)).fold(0, u32::wrapping_add)
+}
+
 fn try_lock(slot: &Slot) -> Option<SlotGuard<'_>> {
-    match slot.try_lock() {
+    match slot.connection.try_lock() {
         Ok(guard) => Some(guard),
         Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => None,
@@ -163,7 +205,7 @@ fn try_lock(slot: &Slot) -> Option<SlotGuard<'_>> {
 }
 
 fn lock(slot: &Slot) -> SlotGuard<'_> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
+    slot.connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Any connection but the first, if there are more.

@@ -52,7 +52,7 @@ impl Store {
         let readers = (0..settings.readers_max).map(|_| reader());
         let readers = readers.collect::<rusqlite::Result<_>>().map_err(failed)?;
         Ok(Self {
-            readers: Readers::new(readers, settings.inline_reads),
+            readers: Readers::start(readers, reader().map_err(failed)?, settings.inline_reads)?,
             writer: Writer::start(connection, Arc::clone(&context.clock), Arc::clone(&wake))?,
             wake,
             seal,

@@ -13,3 +13,4 @@ mod secrets;
 mod sentinel;
 mod server;
 mod tls;
+mod together;
