@@ -17,8 +17,10 @@ use crate::stores::{PATIENCE, RARELY, quick};
 
 const PRIMARY: &str = "{kind: sqlite, path: primary.db}";
 const SHADOW: &str = "{kind: sqlite, path: shadow.db}";
-/// Well under a second, on a machine that does other things beside.
-const SOON: Duration = Duration::from_millis(900);
+/// Well under a second.
+const SOON: Duration = Duration::from_millis(400);
+/// On a machine that does other things beside; passes are an hour apart.
+const SLOWEST: Duration = Duration::from_secs(5);
 
 /// Two blocks of one configuration of accounts.
 #[derive(Clone, Debug)]
@@ -181,20 +183,22 @@ pub async fn expect_writes_around_the_route_soon(sides: Sides) {
     open.drain().await;
     let (primary, shadow) = (open.primary_alone().await, open.shadow_alone().await);
     let (users, there) = (primary.users().unwrap(), shadow.users().unwrap());
-    let mut slowest = Duration::ZERO;
+    let mut times = Vec::new();
     let ada = create(&*users, "ada", "ada").await;
-    slowest = slowest.max(time_until_equal(&*users, &*there, &ada).await);
+    times.push(time_until_equal(&*users, &*there, &ada).await);
     for round in 0..10 {
         rename(&*users, &ada, &format!("ada{round}")).await;
-        slowest = slowest.max(time_until_equal(&*users, &*there, &ada).await);
+        times.push(time_until_equal(&*users, &*there, &ada).await);
         fail_login(&*users, &ada).await;
-        slowest = slowest.max(time_until_equal(&*users, &*there, &ada).await);
+        times.push(time_until_equal(&*users, &*there, &ada).await);
         let hash = Secret::new(format!("$hash-{round}"));
         users.set_password(&ada, hash, "argon2id", true, Default::default()).await.unwrap();
-        slowest = slowest.max(time_until_equal(&*users, &*there, &ada).await);
+        times.push(time_until_equal(&*users, &*there, &ada).await);
     }
-    eprintln!("slowest of 31 writes around the route: {slowest:?}");
-    assert!(slowest < SOON, "{slowest:?}");
+    times.sort();
+    let (middle, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+    eprintln!("{} writes around the route: {middle:?}, at most {slowest:?}", times.len());
+    assert!(middle < SOON && slowest < SLOWEST, "{middle:?}, at most {slowest:?}");
     open.drain().await;
     let lag = open.status().await.lag.unwrap();
     assert_eq!((lag.seconds, lag.events), (0.0, Some(0)));
