@@ -13,10 +13,12 @@ mod raw;
 mod redis_check;
 mod revoked;
 mod rounds;
+mod routes;
 mod store;
 mod watch;
 
 use clap::Parser;
+use postgres::Subject;
 use rounds::Row;
 
 /// Measures the layer against bare drivers: SQLite, and the servers that the `SYNTRIX_STORAGE_TEST_…` variables name.
@@ -61,7 +63,7 @@ fn main() -> Result<(), Failure> {
 
 type Benchmark = fn(&tokio::runtime::Runtime, &Arguments) -> Result<Vec<Row>, Failure>;
 
-fn benchmarks() -> [(&'static str, Benchmark); 9] {
+fn benchmarks() -> [(&'static str, Benchmark); 13] {
     [
         // First: it measures the process's memory.
         ("hub", |runtime, arguments| runtime.block_on(hub::run(arguments.rounds))),
@@ -74,7 +76,21 @@ fn benchmarks() -> [(&'static str, Benchmark); 9] {
         ("redis check", |runtime, arguments| runtime.block_on(redis_check::run(arguments.rounds))),
         ("mongo", |runtime, arguments| runtime.block_on(mongo::run(arguments.rounds))),
         ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
-        ("postgres", |runtime, arguments| runtime.block_on(postgres::run(arguments.rounds))),
+        ("routes", |runtime, arguments| {
+            runtime.block_on(routes::run(arguments.rounds, arguments.documents_max))
+        }),
+        ("postgres get", |runtime, arguments| {
+            runtime.block_on(postgres::run(Subject::Get, arguments.rounds))
+        }),
+        ("postgres create", |runtime, arguments| {
+            runtime.block_on(postgres::run(Subject::Create, arguments.rounds))
+        }),
+        ("postgres query", |runtime, arguments| {
+            runtime.block_on(postgres::run(Subject::Query, arguments.rounds))
+        }),
+        ("postgres feed", |runtime, arguments| {
+            runtime.block_on(postgres::run(Subject::Feed, arguments.rounds))
+        }),
     ]
 }
 

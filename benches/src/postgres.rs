@@ -2,10 +2,12 @@
 //!
 //! Wall time: most of it is the server's.
 
+mod feed;
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use futures_util::future::try_join_all;
 use serde_json::json;
 use syntrix_storage::{
@@ -23,17 +25,19 @@ const VARIABLE: &str = "SYNTRIX_STORAGE_TEST_PG";
 const CONNECTIONS: usize = 16;
 const DOCUMENTS: usize = 1_000;
 const OPERATIONS: usize = 4_096;
-const CREATES: usize = 2_560;
+const CREATES: usize = 5_120;
+/// What each task creates before the clock starts.
+const CREATES_FIRST: usize = 8;
 const QUERIES: usize = 256;
 const QUERY_DOCUMENTS: usize = 200_000;
 
 /// What the layer's statement returns, and nothing is done with it.
-struct Raw(usize);
+struct Bytes(Vec<u8>);
 
-impl<'row> FromSql<'row> for Raw {
+impl<'row> FromSql<'row> for Bytes {
     fn from_sql(_: &Type, raw: &'row [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
         // Copied once, as the layer does.
-        Ok(Self(raw.to_vec().len()))
+        Ok(Self(raw.to_vec()))
     }
 
     fn accepts(_: &Type) -> bool {
@@ -65,6 +69,16 @@ impl Server {
         Ok(Self { storage, config, pool, schema: format!("syntrix_storage_{namespace}") })
     }
 
+    /// What a document and its entry in the change log take in one statement of one transaction.
+    fn insertion(&self) -> String {
+        format!(
+            "WITH d AS (INSERT INTO {0}.documents VALUES ($1,$2,'raw','',$3,$3,1,FALSE,$4::jsonb) RETURNING *) \
+             INSERT INTO {0}.changes (event,id,fullpath,created_at,updated_at,version,deleted,data,committed_at) \
+             SELECT 1,id,fullpath,created_at,updated_at,version,deleted,data,$3 FROM d",
+            self.schema
+        )
+    }
+
     async fn close(self) -> Result<(), Failure> {
         self.pool.close();
         self.storage.close().await?;
@@ -72,16 +86,27 @@ impl Server {
     }
 }
 
+/// One of the subjects measured here, for `--only`.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject {
+    Get,
+    Create,
+    Query,
+    Feed,
+}
+
 /// Without a server there is nothing to compare, and the run says so.
-pub async fn run(rounds: usize) -> Result<Vec<Row>, Failure> {
+pub async fn run(subject: Subject, rounds: usize) -> Result<Vec<Row>, Failure> {
     let Ok(dsn) = std::env::var(VARIABLE) else {
         eprintln!("postgres: not measured, {VARIABLE} names no server (`cargo xtask servers up`)");
         return Ok(Vec::new());
     };
-    let mut rows = get(&dsn, rounds).await?;
-    rows.push(create(&dsn, rounds).await?);
-    rows.push(query(&dsn, rounds).await?);
-    Ok(rows)
+    match subject {
+        Subject::Get => get(&dsn, rounds).await,
+        Subject::Create => Ok(vec![create(&dsn, rounds).await?]),
+        Subject::Query => Ok(vec![query(&dsn, rounds).await?]),
+        Subject::Feed => feed::rows(&dsn, rounds).await,
+    }
 }
 
 fn path(number: usize) -> Result<DocumentPath, syntrix_storage::Error> {
@@ -139,7 +164,7 @@ async fn raw_gets(pool: Pool, text: Arc<str>, task: usize, count: usize) -> Resu
         let statement = client.prepare_cached(&text).await.map_err(told)?;
         let row =
             client.query_one(&statement, &[&&path.key().as_bytes()[..]]).await.map_err(told)?;
-        if row.try_get::<_, Raw>(5).map_err(told)?.0 == 0 {
+        if row.try_get::<_, Bytes>(5).map_err(told)?.0.is_empty() {
             return Err("an empty document".into());
         }
     }
@@ -169,22 +194,26 @@ async fn create(dsn: &str, rounds: usize) -> Result<Row, Failure> {
         let server = Server::open(dsn, "bench_create").await?;
         let store = server.storage.documents()?;
         // The same rows on both sides; each row once, so the bare one has paths of its own.
-        let text: Arc<str> = format!(
-            "WITH d AS (INSERT INTO {0}.documents VALUES ($1,$2,'raw','',$3,$3,1,FALSE,$4::jsonb) RETURNING *) \
-             INSERT INTO {0}.changes (event,id,fullpath,created_at,updated_at,version,deleted,data,committed_at) \
-             SELECT 1,id,fullpath,created_at,updated_at,version,deleted,data,$3 FROM d",
-            server.schema
-        )
-        .into();
+        let text: Arc<str> = server.insertion().into();
         let pool = server.pool.clone();
-        let share = CREATES / TASKS;
-        let raw = measure(in_tasks(TASKS, |task| {
-            raw_creates(pool.clone(), Arc::clone(&text), task * share, share)
-        }));
-        let raw = raw.await?.wall;
-        let layer =
-            measure(in_tasks(TASKS, |task| layer_creates(Arc::clone(&store), task * share, share)));
-        let layer = layer.await?.wall;
+        // Each task `share` documents, the first of which has the number `first`.
+        let raw = |first: usize, share: usize| {
+            let (pool, text) = (pool.clone(), Arc::clone(&text));
+            in_tasks(TASKS, move |task| {
+                raw_creates(pool.clone(), Arc::clone(&text), first + task * share, share)
+            })
+        };
+        let layer = |first: usize, share: usize| {
+            let store = Arc::clone(&store);
+            in_tasks(TASKS, move |task| {
+                layer_creates(Arc::clone(&store), first + task * share, share)
+            })
+        };
+        // Connections are made and statements planned once in a process's life.
+        raw(CREATES, CREATES_FIRST).await?;
+        layer(CREATES, CREATES_FIRST).await?;
+        let raw = measure(raw(0, CREATES / TASKS)).await?.wall;
+        let layer = measure(layer(0, CREATES / TASKS)).await?.wall;
         if round > 0 {
             pairs.push(Pair { raw, layer });
         }
@@ -197,15 +226,22 @@ async fn raw_creates(pool: Pool, text: Arc<str>, first: usize, count: usize) -> 
     for number in first..first + count {
         let path = DocumentPath::parse(&format!("raw/{number}")).map_err(told)?;
         let client = pool.get().await.map_err(told)?;
-        let types = [Type::BYTEA, Type::TEXT, Type::INT8, Type::TEXT];
-        let statement = client.prepare_typed_cached(&text, &types).await.map_err(told)?;
-        let data = document_1_kib(number).to_string();
-        let key = &path.key().as_bytes()[..];
-        client
-            .execute(&statement, &[&key, &path.as_str(), &(number as i64), &data])
-            .await
-            .map_err(told)?;
+        raw_create(&client, &text, &path, number).await.map_err(told)?;
     }
+    Ok(())
+}
+
+async fn raw_create(
+    client: &Object,
+    text: &str,
+    path: &DocumentPath,
+    number: usize,
+) -> Result<(), tokio_postgres::Error> {
+    let types = [Type::BYTEA, Type::TEXT, Type::INT8, Type::TEXT];
+    let statement = client.prepare_typed_cached(text, &types).await?;
+    let data = document_1_kib(number).to_string();
+    let key = &path.key().as_bytes()[..];
+    client.execute(&statement, &[&key, &path.as_str(), &(number as i64), &data]).await?;
     Ok(())
 }
 
@@ -256,7 +292,7 @@ async fn query(dsn: &str, rounds: usize) -> Result<Row, Failure> {
                     [(&room, Type::TEXT), (&after, Type::TEXT)];
                 let rows = client.query_typed(&by_hand, &values).await?;
                 for row in &rows {
-                    row.try_get::<_, Raw>(5)?;
+                    row.try_get::<_, Bytes>(5)?;
                 }
             }
             Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of stores, so its own verdicts are tested without one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::findings::Findings;
 use crate::fingerprint::Fingerprint;
@@ -33,8 +33,8 @@ enum End {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     writes: BTreeMap<String, Write>,
-    /// Tokens whose revocation was acknowledged, and when.
-    pub(crate) revoked: BTreeMap<String, u64>,
+    /// Tokens whose revocation was acknowledged.
+    pub(crate) revoked: BTreeSet<String>,
     /// Answers that such a token is valid.
     pub(crate) forgotten: usize,
     /// Answers that the store lost its state.
@@ -63,7 +63,7 @@ impl Ledger {
                 }
                 Line::Refused { mark } => self.end(&mark, End::Refused),
                 Line::Unsure { .. } | Line::Revoking { .. } => {}
-                Line::Revoked { token, at } => _ = self.revoked.insert(token, at),
+                Line::Revoked { token, .. } => _ = self.revoked.insert(token),
                 Line::Forgotten { .. } => self.forgotten += 1,
                 Line::StateLost { .. } => self.state_lost += 1,
             }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde::Serialize;
+use syntrix_storage::routing::{Depth, DocumentReplication, Finding, VerifyOptions};
 use syntrix_storage::{
     DocumentPath, DocumentStore, LIMIT_MAX, Query, QueryOptions, ReadOptions, TokenId,
     TokenRevocationStore, WatchOptions, WatchStart, WriteOptions,
@@ -23,6 +25,9 @@ use crate::watcher::sight;
 
 /// Longest silence of the feed while events are still owed.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Longest a shadow takes to catch up.
+const SHADOW_MAX: Duration = Duration::from_secs(60);
 
 /// Tokens that are asked about at once.
 const TOKENS_AT_ONCE: usize = 500;
@@ -53,8 +58,6 @@ struct Report {
     state_lost: usize,
     /// How often watchers had to open their stream again.
     reopened: usize,
-    /// When each revocation that is lost in the end was acknowledged.
-    forgotten_at: Vec<u64>,
     findings: Told,
 }
 
@@ -92,13 +95,14 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         history = read_feed(documents.as_ref(), &mut findings).await?;
         compare_stored(&history, &stored(documents.as_ref()).await?, &mut findings);
     }
+    if let Ok(route) = stores.storage.document_route() {
+        compare_shadow(&route, &mut findings).await?;
+    }
     let settled = ledger.settle(&history, &mut findings);
     let reopened = watchers(&options.watcher, &history, &mut findings)?;
     if let Some(revocations) = &stores.revocations {
         ask(revocations.as_ref(), &ledger, &mut findings).await?;
     }
-    let forgotten_at = findings.forgotten.iter().filter_map(|it| ledger.revoked.get(it).copied());
-    let forgotten_at = forgotten_at.collect();
     stores.close().await;
     let report = Report {
         settled,
@@ -107,10 +111,22 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         revoked: ledger.revoked.len(),
         state_lost: ledger.state_lost,
         reopened,
-        forgotten_at,
         findings: findings.told(),
     };
     println!("{}", serde_json::to_string(&report).context(|| "writing the report".into())?);
+    Ok(())
+}
+
+/// The shadow has what the primary has, everything of it.
+async fn compare_shadow(route: &Arc<DocumentReplication>, findings: &mut Findings) -> Result<()> {
+    let options = VerifyOptions::default().with_depth(Depth::Deep);
+    let mut tell = |finding: Finding| {
+        findings.wrong.push(format!("the shadow: {:?} {}", finding.verdict, finding.path));
+        Ok(())
+    };
+    let verified = route.verify(options, SHADOW_MAX, &mut tell).await;
+    let summary = verified.map_err(|error| store::told(&error)).context(|| "the shadow".into())?;
+    eprintln!("  the shadow: {} documents compared", summary.shadow.documents);
     Ok(())
 }
 
@@ -198,7 +214,7 @@ async fn ask(
     findings: &mut Findings,
 ) -> Result<()> {
     let doing = || "asking about tokens".to_owned();
-    let names: Vec<_> = ledger.revoked.keys().collect();
+    let names: Vec<_> = ledger.revoked.iter().collect();
     for some in names.chunks(TOKENS_AT_ONCE) {
         let tokens = some.iter().map(|name| TokenId::parse(name));
         let tokens = tokens.collect::<syntrix_storage::Result<Vec<_>>>().context(doing)?;

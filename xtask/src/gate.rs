@@ -202,9 +202,16 @@ impl Gate<'_> {
         }
         heading("soak", &format!("{SOAK_SECONDS} s each"));
         // A gate may run beside other work, so that a time is told here and counts in `cargo xtask soak` alone.
-        let (seed, may_be_late) = (None, true);
-        let options =
-            soak::Options { backends, seconds: SOAK_SECONDS, seed, no_build: true, may_be_late };
+        let (seed, may_be_late, shadow, routes) = (None, true, true, false);
+        let options = soak::Options {
+            backends,
+            seconds: SOAK_SECONDS,
+            seed,
+            no_build: true,
+            may_be_late,
+            shadow,
+            routes,
+        };
         match soak::suffer(&soak::program(self.workspace)?, &options).context(|| "soak".into())? {
             true => Ok(()),
             false => Err(Failure::new("soak: promises were broken, see above")),

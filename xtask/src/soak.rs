@@ -13,6 +13,7 @@ mod node;
 mod postgres;
 mod redis;
 mod report;
+mod routes;
 mod sentinel;
 mod sqlite;
 mod timing;
@@ -97,6 +98,13 @@ pub(crate) struct Options {
     /// Tell of writers that succeeded late without failing for it: the machine does other work too
     #[arg(long)]
     pub(crate) may_be_late: bool,
+    /// Route documents with a shadow in a file beside the journals, which must hold the same in the end
+    #[arg(long)]
+    pub(crate) shadow: bool,
+    /// Instead, the tests of routes in their long form: as many seconds for each pair of databases, and 100,000 pairs of a write
+    /// and a read of it on replicas
+    #[arg(long)]
+    pub(crate) routes: bool,
 }
 
 /// Builds the processes and runs what was asked for. Says whether all promises held.
@@ -105,6 +113,9 @@ pub(crate) struct Options {
 ///
 /// When a server or a process cannot be started, or there is nothing to show.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    if options.routes {
+        return routes::run(workspace, options.seconds);
+    }
     if !options.no_build {
         let mut build = cargo();
         build.args(["build", "--package", "syntrix-storage-soak"]);
@@ -127,7 +138,7 @@ pub(crate) fn suffer(program: &Path, options: &Options) -> Result<bool> {
     for target in targets {
         let lasts = target.lasts(Duration::from_secs(options.seconds));
         println!("{} for {} s, seed {seed}", target.name(), lasts.as_secs());
-        reports.push(one(program, *target, lasts, seed, &kept)?);
+        reports.push(one(program, *target, lasts, seed, options.shadow, &kept)?);
     }
     print!("{}", report::render(&reports));
     let failures: Vec<_> = reports.iter().flat_map(Report::failures).collect();
@@ -158,6 +169,7 @@ fn one(
     target: Target,
     lasts: Duration,
     seed: u64,
+    has_shadow: bool,
     removed: &Removed,
 ) -> Result<Report> {
     let folder = tempfile::Builder::new().prefix("syntrix-soak-").tempdir();
@@ -173,7 +185,11 @@ fn one(
         Target::Redis => Box::new(redis::Server::start(&network, folder.path(), seed)?),
         Target::RedisSentinel => Box::new(sentinel::Watched::start(&network, folder.path(), seed)?),
     };
-    let mut campaign = Campaign::new(program, folder.path(), cluster.configuration(), seed)?;
+    let mut configuration = cluster.configuration();
+    if has_shadow {
+        configuration = with_shadow(&configuration);
+    }
+    let mut campaign = Campaign::new(program, folder.path(), configuration, seed)?;
     let run = campaign.run(cluster.as_mut(), lasts);
     drop(cluster);
     match run {
@@ -187,6 +203,17 @@ fn one(
             Err(failure).context(|| format!("{} (kept in {})", target.name(), kept.display()))
         }
     }
+}
+
+/// The documents of `configuration` also in a file. What has none stays as it is.
+fn with_shadow(configuration: &str) -> String {
+    const SECTION: &str = "  document:\n";
+    if !configuration.contains(SECTION) {
+        return configuration.to_owned();
+    }
+    let block = format!("{SECTION}    other: {{kind: sqlite, path: shadow.db}}\n");
+    configuration.replacen(SECTION, &block, 1)
+        + "  routing:\n    document: {strategy: dual-write, shadow: other}\n"
 }
 
 fn open_to_all(folder: &Path) -> Result<()> {

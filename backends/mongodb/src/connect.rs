@@ -11,6 +11,7 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ConnectionString, DriverInfo, ReadConcern, ReadPreference,
     SelectionCriteria, Tls, WriteConcern,
 };
+use syntrix_storage_core::backend::Access;
 use syntrix_storage_core::{Result, Transport};
 
 use crate::error::from_driver;
@@ -30,29 +31,32 @@ struct Pool {
 pub(crate) struct Connections {
     key: PoolKey,
     client: Mutex<Option<Client>>,
+    /// Whether reads go to secondaries.
+    pub(crate) is_replica: bool,
 }
 
 impl Connections {
     /// Shares the open connections to this server, or prepares new ones. Nothing is sent yet.
     ///
     /// Files that the URI names are read; relative ones in `data_dir`.
-    pub(crate) async fn open(settings: &Settings, data_dir: &Path) -> Result<Self> {
+    pub(crate) async fn open(settings: &Settings, data_dir: &Path, access: Access) -> Result<Self> {
         let address = settings.address()?;
         if settings.transport(&address)? == Transport::Exposed {
             tracing::warn!("no TLS to MongoDB on another machine, as allowPlaintext says");
         }
-        let mut server = fingerprint(settings);
+        let mut server = format!("{access:?} {}", fingerprint(settings));
         if address.tls.as_ref().is_some_and(has_relative_files) {
             server += &data_dir.to_string_lossy();
         }
+        let is_replica = access == Access::Replica && names_secondaries(&address);
         let key = (tokio::runtime::Handle::current().id(), server);
         if let Some(client) = share(&key) {
-            return Ok(Self { key, client: Mutex::new(Some(client)) });
+            return Ok(Self { key, client: Mutex::new(Some(client)), is_replica });
         }
-        let options = options(settings, address, data_dir).await?;
+        let options = options(settings, address, data_dir, is_replica).await?;
         let client = Client::with_options(options).map_err(|error| from_driver(&error))?;
         let client = keep(&key, client);
-        Ok(Self { key, client: Mutex::new(Some(client)) })
+        Ok(Self { key, client: Mutex::new(Some(client)), is_replica })
     }
 
     /// The driver's client; `None` once closed.
@@ -128,6 +132,7 @@ async fn options(
     settings: &Settings,
     address: ConnectionString,
     data_dir: &Path,
+    is_replica: bool,
 ) -> Result<ClientOptions> {
     let mut options = ClientOptions::parse(address).await.map_err(|error| from_driver(&error))?;
     options.tls = options.tls.map(|tls| within(tls, data_dir));
@@ -144,8 +149,18 @@ async fn options(
     options.read_concern = Some(ReadConcern::majority());
     options.write_concern =
         Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
-    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    if !is_replica {
+        options.selection_criteria =
+            Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    }
     Ok(options)
+}
+
+/// Whether the uri asks for reads by others than the primary.
+fn names_secondaries(address: &ConnectionString) -> bool {
+    address.read_preference.as_ref().is_some_and(|preference| {
+        !matches!(preference, ReadPreference::Primary | ReadPreference::PrimaryPreferred { .. })
+    })
 }
 
 fn has_relative_files(tls: &Tls) -> bool {

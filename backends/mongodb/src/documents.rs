@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Feed, FeedPage, Write};
+use syntrix_storage_core::backend::{
+    Applied, CallContext, DocumentBackend, Feed, FeedPage, Watermark, Write,
+};
 use syntrix_storage_core::{
     Capabilities, Document, DocumentPath, Error, HealthReport, IndexDefinition, IndexStatus,
     Position, PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp, TokenSeal,
@@ -12,8 +14,9 @@ use syntrix_storage_core::{
 
 use crate::calls::{Caller, Limit};
 use crate::error::{closed, lost, timed_out};
+use crate::server::Topology;
 use crate::store::{Lease, Store};
-use crate::{KIND, indexes, maintenance, reads, writes};
+use crate::{KIND, indexes, maintenance, reads, secondaries, writes};
 
 /// Longest build of an index that a call waits for; the server goes on by itself.
 const BUILD_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -79,7 +82,7 @@ impl DocumentBackend for Documents {
         context: &CallContext,
     ) -> Result<Vec<Option<Document>>> {
         let (store, limit) = (self.lease.store()?, self.limit(context));
-        limit.wait(reads::get_many(store, paths, limit)).await
+        limit.wait(reads::get_many(store, paths, context, limit)).await
     }
 
     async fn write(&self, writes: Vec<Write>, context: &CallContext) -> Vec<Result<Applied>> {
@@ -101,7 +104,7 @@ impl DocumentBackend for Documents {
 
     async fn query(&self, plan: &QueryPlan, context: &CallContext) -> Result<Vec<Document>> {
         let (store, limit) = (self.lease.store()?, self.limit(context));
-        limit.wait(reads::query(store, plan, limit)).await
+        limit.wait(reads::query(store, plan, context, limit)).await
     }
 
     async fn query_with_position(
@@ -118,7 +121,7 @@ impl DocumentBackend for Documents {
 
     async fn scan(&self, request: &ScanRequest, context: &CallContext) -> Result<Vec<Document>> {
         let (store, limit) = (self.lease.store()?, self.limit(context));
-        limit.wait(reads::scan(store, request, limit)).await
+        limit.wait(reads::scan(store, request, context, limit)).await
     }
 
     async fn feed(&self, from: &Feed, until: Option<&Position>, limit: usize) -> Result<FeedPage> {
@@ -158,6 +161,14 @@ impl DocumentBackend for Documents {
     async fn drop_index(&self, name: &str) -> Result<bool> {
         let (store, name) = (self.store()?, name.to_owned());
         self.longest().run(async move { indexes::remove(&store, &name).await }).await
+    }
+
+    async fn watermark(&self) -> Result<Option<Watermark>> {
+        let store = self.lease.store()?;
+        if store.topology == Topology::Standalone {
+            return Ok(None);
+        }
+        self.longest().wait(secondaries::watermark(store)).await
     }
 
     async fn health(&self) -> Result<HealthReport> {

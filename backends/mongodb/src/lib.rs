@@ -31,6 +31,7 @@ mod reads;
 mod record;
 mod revocations;
 mod schema;
+mod secondaries;
 mod server;
 mod settings;
 mod store;

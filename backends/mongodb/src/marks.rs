@@ -22,6 +22,9 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
+    /// Of who reads documents alone.
+    pub(crate) const NONE: Self = Self { users: None, revocations: None };
+
     /// Makes the marks that were never made, and compares the others.
     pub(crate) async fn ensure(database: &Database) -> Result<Self> {
         let users = Mark::new(database, USERS).ensure().await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    Access, Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
     RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
@@ -12,6 +12,7 @@ use syntrix_storage_core::{Result, SettingsNode};
 use crate::documents::Documents;
 use crate::ledger::DatabaseLedger;
 use crate::revocations::Revocations;
+use crate::secondaries::read_only;
 use crate::settings::Settings;
 use crate::store::{self, Lease, Store};
 use crate::users::Users;
@@ -85,6 +86,13 @@ impl MongoBackend {
     fn lease(&self) -> Lease {
         Lease::new(Arc::clone(&self.store))
     }
+
+    fn writable(&self) -> Result<()> {
+        match self.store.access() {
+            Access::Write => Ok(()),
+            Access::Replica => Err(read_only().in_operation("open")),
+        }
+    }
 }
 
 #[async_trait]
@@ -94,17 +102,23 @@ impl Backend for MongoBackend {
     }
 
     fn users(&self) -> Result<Arc<dyn UserBackend>> {
+        self.writable()?;
         let mark = self.store.marks.users()?;
         Ok(Arc::new(Users::new(self.lease(), mark)))
     }
 
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
+        self.writable()?;
         let mark = self.store.marks.revocations()?;
         Ok(Arc::new(Revocations::new(self.lease(), mark)))
     }
 
     fn ledger(&self) -> Result<Arc<dyn Ledger>> {
         Ok(Arc::new(DatabaseLedger::new(Arc::clone(&self.store))))
+    }
+
+    fn access(&self) -> Access {
+        self.store.access()
     }
 
     /// The last store's close did it already if all ran; doing it twice is harmless.

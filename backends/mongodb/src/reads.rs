@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use futures_util::StreamExt as _;
-use mongodb::Cursor;
 use mongodb::bson::{Document as Filter, RawDocumentBuf, Timestamp as ClusterTime, doc};
 use mongodb::options::ReadConcern;
 use syntrix_storage_core::backend::CallContext;
@@ -14,6 +13,7 @@ use syntrix_storage_core::{
 
 use crate::calls::Limit;
 use crate::error::{code_of, damaged, from_driver};
+use crate::secondaries::Need;
 use crate::store::{Store, Table};
 use crate::{expression, record};
 
@@ -31,6 +31,15 @@ pub(crate) async fn get(
     limit: Limit,
 ) -> Result<Option<Document>> {
     let records = store.records(Table::of(path.collection_text()));
+    if context.not_before.is_some() {
+        let need = Need::of(store, context).await?;
+        let find = records.find(filter(path)).limit(1).batch_size(2).max_time(need.short(limit));
+        let found = need.rows(find).await?.pop();
+        return match found {
+            Some(found) => check_stored_path(path, found.path().as_str()).map(|()| Some(found)),
+            None => Ok(None),
+        };
+    }
     let mut find = records.find_one(filter(path)).max_time(limit.left());
     if context.consistency == Consistency::Strong {
         // Asks a majority whether this is still the primary.
@@ -61,6 +70,7 @@ fn checked(path: &DocumentPath, record: &RawDocumentBuf) -> Result<Document> {
 pub(crate) async fn get_many(
     store: &Store,
     paths: &[DocumentPath],
+    context: &CallContext,
     limit: Limit,
 ) -> Result<Vec<Option<Document>>> {
     let mut found: HashMap<DocumentId, Document> = HashMap::new();
@@ -75,8 +85,9 @@ pub(crate) async fn get_many(
         collections.sort_unstable();
         collections.dedup();
         let filter = doc! { "_id": { "$in": keys }, "collection": { "$in": collections } };
-        let find = store.records(table).find(filter).batch_size(1001).max_time(limit.left());
-        let documents = collect(find.await.map_err(|error| from_driver(&error))?).await?;
+        let need = Need::of(store, context).await?;
+        let find = store.records(table).find(filter).batch_size(1001).max_time(need.short(limit));
+        let documents = need.rows(find).await?;
         found.extend(documents.into_iter().map(|document| (*document.path().key(), document)));
     }
     let pick = |path: &DocumentPath| {
@@ -89,16 +100,13 @@ pub(crate) async fn get_many(
     paths.iter().map(pick).collect()
 }
 
-async fn collect(mut cursor: Cursor<RawDocumentBuf>) -> Result<Vec<Document>> {
-    let mut documents = Vec::new();
-    while cursor.advance().await.map_err(|error| from_driver(&error))? {
-        documents.push(record::decode(cursor.current())?);
-    }
-    Ok(documents)
-}
-
 /// Answers a plan.
-pub(crate) async fn query(store: &Store, plan: &QueryPlan, limit: Limit) -> Result<Vec<Document>> {
+pub(crate) async fn query(
+    store: &Store,
+    plan: &QueryPlan,
+    context: &CallContext,
+    limit: Limit,
+) -> Result<Vec<Document>> {
     let rows = i64::try_from(plan.rows_max()).unwrap_or(i64::MAX);
     let find = store
         .records(Table::of(plan.collection().as_str()))
@@ -108,7 +116,7 @@ pub(crate) async fn query(store: &Store, plan: &QueryPlan, limit: Limit) -> Resu
         // One more than the limit, or the server keeps the cursor open.
         .batch_size(plan.rows_max() as u32 + 1)
         .max_time(limit.left());
-    collect(find.await.map_err(|error| from_driver(&error))?).await
+    Need::of(store, context).await?.rows(find).await
 }
 
 /// Answers a plan from a snapshot and tells the cluster time of it.
@@ -178,6 +186,7 @@ async fn query_snapshot(
 pub(crate) async fn scan(
     store: &Store,
     request: &ScanRequest,
+    context: &CallContext,
     limit: Limit,
 ) -> Result<Vec<Document>> {
     let rows = if request.limit == 0 { SCAN_MAX } else { request.limit };
@@ -193,7 +202,7 @@ pub(crate) async fn scan(
             .sort(doc! { "fullpath": 1 })
             .limit(i64::try_from(rows).unwrap_or(i64::MAX))
             .max_time(limit.left());
-        documents.extend(collect(find.await.map_err(|error| from_driver(&error))?).await?);
+        documents.extend(Need::of(store, context).await?.rows(find).await?);
     }
     documents.sort_by(|left, right| left.path().cmp(right.path()));
     documents.truncate(rows);

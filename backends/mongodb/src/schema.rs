@@ -4,7 +4,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::{Collection, Database};
 use syntrix_storage_core::backend::StoreId;
-use syntrix_storage_core::{Error, ErrorKind, ExpiredReason, Result, Timestamp, TokenSeal};
+use syntrix_storage_core::{Error, ErrorKind, ExpiredReason, Result, Retry, Timestamp, TokenSeal};
 
 use crate::error::{damaged, from_driver, is_duplicate};
 use crate::settings::METADATA;
@@ -60,6 +60,16 @@ impl Metadata {
             Err(error) => return Err(from_driver(&error)),
         }
         checked(self.read().await?.ok_or_else(damaged)?)
+    }
+
+    /// The record, where it cannot be made.
+    pub(crate) async fn existing(&self) -> Result<Document> {
+        let found = self.read().await?.ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, "")
+                .with_retry(Retry::Safe)
+                .with_message("the secondaries do not have the store yet")
+        });
+        checked(found?)
     }
 
     async fn read(&self) -> Result<Option<Document>> {

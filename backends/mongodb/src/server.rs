@@ -41,8 +41,8 @@ impl Topology {
     }
 }
 
-/// Asks the server what it is and refuses one that is too old or cannot be written to.
-pub(crate) async fn inspect(database: &Database) -> Result<Topology> {
+/// Asks the server what it is and refuses one that is too old. The number is its set's.
+pub(crate) async fn inspect(database: &Database) -> Result<(Topology, u64)> {
     let hello = hello(database).await?;
     let wire_version = hello.get_i32("maxWireVersion").unwrap_or_default();
     if wire_version < WIRE_VERSION_MIN {
@@ -50,7 +50,10 @@ pub(crate) async fn inspect(database: &Database) -> Result<Topology> {
             .with_message("the server is too old; 6.0 or later is needed")
             .with_fact("wire_version", wire_version));
     }
-    Ok(Topology::of(&hello))
+    let set = hello.get_str("setName").unwrap_or_default();
+    let mut number = [0; 8];
+    number.copy_from_slice(&blake3::hash(set.as_bytes()).as_bytes()[..8]);
+    Ok((Topology::of(&hello), u64::from_be_bytes(number)))
 }
 
 /// What the server says of itself.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mongodb::bson::RawDocumentBuf;
 use mongodb::{Client, Collection, Database};
-use syntrix_storage_core::backend::{LeaseCount, Leased, OpenContext, StoreId};
+use syntrix_storage_core::backend::{Access, LeaseCount, Leased, OpenContext, StoreId};
 use syntrix_storage_core::{
     Clock, CollectionPattern, PatternSegment, Result, Retention, TokenSeal,
 };
@@ -63,7 +63,9 @@ pub(crate) struct Store {
     names: [String; 2],
     records: [Collection<RawDocumentBuf>; 2],
     creates: [Creates; 2],
-    /// The feed; `None` on a server that has none.
+    /// Which replica set, as a number of its own.
+    pub(crate) cluster: u64,
+    /// The feed; `None` on a server that has none, and where secondaries are read.
     changes: Option<Arc<Changes>>,
     /// The feed of accounts.
     account_changes: Option<Arc<Changes>>,
@@ -82,8 +84,11 @@ pub(crate) struct Store {
 impl Store {
     /// Connects, checks the server, and makes sure that everything is there.
     pub(crate) async fn open(settings: &Settings, context: &OpenContext) -> Result<Self> {
-        let connections = Connections::open(settings, &context.data_dir).await?;
-        let opened = Self::open_on(&connections, settings, context).await;
+        let connections = Connections::open(settings, &context.data_dir, context.access).await?;
+        let opened = match connections.is_replica {
+            false => Self::open_on(&connections, settings, context).await,
+            true => Self::open_replica(&connections, settings, context).await,
+        };
         match opened {
             Ok(parts) => Ok(parts.into_store(connections, settings, context)?),
             Err(error) => {
@@ -100,7 +105,7 @@ impl Store {
     ) -> Result<Parts> {
         let client = connections.client().ok_or_else(closed)?;
         let database = client.database(&database_name(settings, context));
-        let topology = server::inspect(&client.database("admin")).await?;
+        let (topology, cluster) = server::inspect(&client.database("admin")).await?;
         let metadata = Metadata::new(&database, &settings.data_collection);
         let record = metadata.ensure().await?;
         let names = [settings.data_collection.clone(), settings.sys_collection.clone()];
@@ -124,7 +129,34 @@ impl Store {
         let seal = schema::token_seal(&record)?;
         let store_id = schema::store_id(&record)?;
         let marks = Marks::ensure(&database).await?;
-        Ok(Parts { database, names, topology, metadata, source, seal, store_id, marks })
+        let history = Some((source, metadata));
+        Ok(Parts { database, names, topology, cluster, history, seal, store_id, marks })
+    }
+
+    /// As [`Store::open_on`], where nothing is created or watched.
+    async fn open_replica(
+        connections: &Connections,
+        settings: &Settings,
+        context: &OpenContext,
+    ) -> Result<Parts> {
+        let client = connections.client().ok_or_else(closed)?;
+        let database = client.database(&database_name(settings, context));
+        let (topology, cluster) = server::inspect(&client.database("admin")).await?;
+        let record = Metadata::new(&database, &settings.data_collection).existing().await?;
+        let names = [settings.data_collection.clone(), settings.sys_collection.clone()];
+        let (seal, store_id) = (schema::token_seal(&record)?, schema::store_id(&record)?);
+        let (history, marks) = (None, Marks::NONE);
+        Ok(Parts { database, names, topology, cluster, history, seal, store_id, marks })
+    }
+
+    /// The driver's client; `None` once closed.
+    pub(crate) fn client(&self) -> Option<Client> {
+        self.connections.client()
+    }
+
+    /// Secondaries are read alone.
+    pub(crate) fn access(&self) -> Access {
+        if self.connections.is_replica { Access::Replica } else { Access::Write }
     }
 
     /// For what holds no lease.
@@ -146,7 +178,10 @@ impl Store {
 
     /// The feed, or how to get one.
     pub(crate) fn changes(&self) -> Result<&Arc<Changes>> {
-        self.changes.as_ref().ok_or_else(crate::watch::unsupported)
+        match self.access() {
+            Access::Replica => Err(crate::secondaries::read_only()),
+            Access::Write => self.changes.as_ref().ok_or_else(crate::watch::unsupported),
+        }
     }
 
     /// The feed of accounts, or how to get one.
@@ -169,8 +204,9 @@ struct Parts {
     database: Database,
     names: [String; 2],
     topology: Topology,
-    metadata: Metadata,
-    source: Source,
+    cluster: u64,
+    /// Where changes come from, and how far back; not of secondaries.
+    history: Option<(Source, Metadata)>,
     seal: TokenSeal,
     store_id: StoreId,
     marks: Marks,
@@ -183,15 +219,16 @@ impl Parts {
         settings: &Settings,
         context: &OpenContext,
     ) -> Result<Store> {
-        let Self { database, names, topology, metadata, source, seal, store_id, marks } = self;
+        let Self { database, names, topology, cluster, history, seal, store_id, marks } = self;
         let records = [0, 1].map(|table: usize| database.collection(&names[table]));
         let creates = [0, 1].map(|table: usize| Creates::start(records[table].clone()));
         let clock = Arc::clone(&context.clock);
-        let before = source.before && topology != Topology::Standalone;
-        let watchable = topology != Topology::Standalone;
-        let feed = |source| Changes::new(source, metadata.clone(), Arc::clone(&clock));
-        let account_changes = watchable.then(|| feed(of_accounts(&source)));
-        let changes = watchable.then(|| feed(source));
+        let history = history.filter(|_| topology != Topology::Standalone);
+        let before = history.as_ref().is_some_and(|(source, _)| source.before);
+        let feed = |source, metadata| Changes::new(source, metadata, Arc::clone(&clock));
+        let account_changes =
+            history.as_ref().map(|(source, metadata)| feed(of_accounts(source), metadata.clone()));
+        let changes = history.map(|(source, metadata)| feed(source, metadata));
         Ok(Store {
             connections,
             database,
@@ -201,6 +238,7 @@ impl Parts {
             changes,
             account_changes,
             topology,
+            cluster,
             before,
             seal,
             store_id,
@@ -291,7 +329,7 @@ impl Leased for Store {
 /// Removes a closed namespace's database.
 pub(crate) async fn remove_namespace(settings: &Settings, context: &OpenContext) -> Result<()> {
     context.removable_namespace()?;
-    let connections = Connections::open(settings, &context.data_dir).await?;
+    let connections = Connections::open(settings, &context.data_dir, Access::Write).await?;
     let client = connections.client().ok_or_else(closed)?;
     let dropped = client.database(&database_name(settings, context)).drop().await;
     drop(client);

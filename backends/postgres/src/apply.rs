@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::error::damaged;
+use crate::insert;
 use crate::row::{self, Json, value};
 use crate::session::{Parameter, Session};
 use crate::store::Texts;
@@ -152,18 +153,25 @@ async fn run(
 ) -> Result<Vec<Outcome>> {
     let columns = Columns::of(writes);
     let now = now.as_milliseconds();
-    let rows = session.query(&texts.write, &columns.parameters(&now)).await?;
+    let (rows, current) = match insert::is_insertion(writes) {
+        true => {
+            let values = insert::parameters(&columns, &now);
+            (session.query(&texts.insert, &values).await?, insert::CURRENT)
+        }
+        false => (session.query(&texts.write, &columns.parameters(&now)).await?, CURRENT),
+    };
     let mut outcomes: Vec<Option<Outcome>> = writes.iter().map(|_| None).collect();
     for row in &rows {
         let number: i32 = value(row, 0)?;
         let place = usize::try_from(number).map_err(|_| damaged())?;
         let write = writes.get(place).ok_or_else(damaged)?;
-        outcomes[place] = Some(outcome(row, write));
+        outcomes[place] = Some(outcome(row, write, current));
     }
     outcomes.into_iter().map(|outcome| outcome.ok_or_else(damaged)).collect()
 }
 
-fn outcome(row: &Row, write: &Write) -> Outcome {
+/// `column` is where what is there instead begins.
+fn outcome(row: &Row, write: &Write, column: usize) -> Outcome {
     let found = match value::<bool>(row, 2) {
         Ok(found) => found,
         Err(error) => return Outcome::Done(Err(error)),
@@ -171,7 +179,7 @@ fn outcome(row: &Row, write: &Write) -> Outcome {
     match (value::<bool>(row, 1), found, write) {
         (Err(error), _, _) => Outcome::Done(Err(error)),
         (Ok(true), _, _) => Outcome::Done(written(row, write).map(Applied::Yes)),
-        (Ok(false), true, _) => Outcome::Done(current(row, write).map(Applied::No)),
+        (Ok(false), true, _) => Outcome::Done(current(row, write, column).map(Applied::No)),
         (Ok(false), false, Write::Insert(_) | Write::ApplyIfNewer(_)) => Outcome::Again,
         (Ok(false), false, _) => Outcome::Done(Ok(Applied::No(None))),
     }
@@ -189,27 +197,27 @@ fn written(row: &Row, write: &Write) -> Result<Document> {
     }
 }
 
-fn current(row: &Row, write: &Write) -> Result<Option<Document>> {
-    check_stored_path(write.path(), value(row, CURRENT)?)?;
-    let metadata: Metadata = row::metadata(row, CURRENT + 1)?;
-    let body = row::body(row, CURRENT + 5)?;
+fn current(row: &Row, write: &Write, column: usize) -> Result<Option<Document>> {
+    check_stored_path(write.path(), value(row, column)?)?;
+    let metadata: Metadata = row::metadata(row, column + 1)?;
+    let body = row::body(row, column + 5)?;
     Ok(Some(Document::from_parts(write.path().clone(), metadata, body)))
 }
 
 /// The values of a statement, column by column.
 #[derive(Default)]
-struct Columns<'writes> {
+pub(crate) struct Columns<'writes> {
     kinds: Vec<i16>,
-    ids: Vec<&'writes [u8]>,
-    paths: Vec<&'writes str>,
-    collections: Vec<&'writes str>,
-    parents: Vec<&'writes str>,
+    pub(crate) ids: Vec<&'writes [u8]>,
+    pub(crate) paths: Vec<&'writes str>,
+    pub(crate) collections: Vec<&'writes str>,
+    pub(crate) parents: Vec<&'writes str>,
     expected: Vec<Option<i64>>,
-    created: Vec<Option<i64>>,
-    updated: Vec<i64>,
-    versions: Vec<Option<i64>>,
-    deleted: Vec<bool>,
-    bodies: Vec<Json<'writes>>,
+    pub(crate) created: Vec<Option<i64>>,
+    pub(crate) updated: Vec<i64>,
+    pub(crate) versions: Vec<Option<i64>>,
+    pub(crate) deleted: Vec<bool>,
+    pub(crate) bodies: Vec<Json<'writes>>,
 }
 
 impl<'writes> Columns<'writes> {

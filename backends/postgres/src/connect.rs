@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::error::{from_postgres, not_started, standby};
 use crate::settings::{Pooler, Settings};
+use crate::standby::{IS_STANDBY, Standby};
 use crate::tls::Tls;
 
 /// How long a peer may be silent before its connection counts as lost.
@@ -123,6 +124,8 @@ pub(crate) struct Connector {
     target: Target,
     tls: Tls,
     pooler: Pooler,
+    /// Set if it leads to standbys.
+    standby: Option<Standby>,
 }
 
 impl Connector {
@@ -135,7 +138,28 @@ impl Connector {
             true => Tls::verified(&settings.tls.within(data_dir))?,
             false => Tls::Off,
         };
-        Ok(Self { target, tls, pooler: settings.pooler })
+        Ok(Self { target, tls, pooler: settings.pooler, standby: None })
+    }
+
+    /// As it is, or to standbys if the server is one.
+    pub(crate) async fn into_replica(mut self) -> Result<Self> {
+        self.target.config.target_session_attrs(TargetSessionAttrs::Any);
+        let failed = |error| not_started(from_postgres(&error));
+        let (client, _driver) = self.connect_raw().await.map_err(failed)?;
+        let rows = client.query_typed(IS_STANDBY, &[]).await.map_err(failed)?;
+        let is_standby = rows.first().is_some_and(|row| row.get(0));
+        if is_standby && !self.has_sessions() {
+            return Err(Error::new(ErrorKind::ConfigInvalid, "").with_message(
+                "a standby is read through connections of its own; set `pooler: none` and name the standby's own address",
+            ));
+        }
+        self.standby = is_standby.then(Standby::default);
+        Ok(self)
+    }
+
+    /// The standbys that it leads to, if any.
+    pub(crate) fn standby(&self) -> Option<&Standby> {
+        self.standby.as_ref()
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -167,8 +191,16 @@ impl Connector {
     pub(crate) async fn connect(&self) -> Result<(Client, JoinHandle<()>)> {
         let connected = self.connect_raw().await;
         let (client, driver) = connected.map_err(|error| not_started(from_postgres(&error)))?;
-        set_up(&client, self.has_sessions()).await.map_err(|fault| fault.error())?;
+        self.set_up(&client).await.map_err(|fault| fault.error())?;
         Ok((client, driver))
+    }
+
+    /// Makes a new connection fit for statements.
+    pub(crate) async fn set_up(&self, client: &Client) -> Result<(), Fault> {
+        match &self.standby {
+            None => set_up(client, self.has_sessions()).await,
+            Some(standby) => standby.set_up(client).await,
+        }
     }
 
     /// A connection whose messages the caller drives; `news` gets each notification's sender.
@@ -254,11 +286,11 @@ impl Fault {
 
 // Behind a transaction pooler a session setting would reach somebody else's session.
 const LOOSE: &str = "synchronous_commit is off, so acknowledged writes could be lost; run ALTER ROLE … SET synchronous_commit = on";
-const OLD_STRINGS: &str = "standard_conforming_strings is off, so a backslash in a text would not mean itself; \
+pub(crate) const OLD_STRINGS: &str = "standard_conforming_strings is off, so a backslash in a text would not mean itself; \
     run ALTER ROLE … SET standard_conforming_strings = on";
 
 /// Refuses a standby, and makes sure that a commit is acknowledged when it is durable and that a backslash is one.
-pub(crate) async fn set_up(client: &Client, has_session: bool) -> Result<(), Fault> {
+async fn set_up(client: &Client, has_session: bool) -> Result<(), Fault> {
     let state = if has_session { STATE_SET } else { STATE };
     let rows = client.query_typed(state, &[]).await.map_err(Fault::Driver)?;
     let state = rows.first().ok_or(Fault::Standby)?;

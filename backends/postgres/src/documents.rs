@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Feed, FeedPage, Write};
+use syntrix_storage_core::backend::{
+    Applied, CallContext, DocumentBackend, Feed, FeedPage, Watermark, Write,
+};
 use syntrix_storage_core::{
     Capabilities, Document, DocumentPath, HealthReport, IndexDefinition, IndexStatus, Position,
     PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp, TokenSeal,
@@ -11,7 +13,7 @@ use syntrix_storage_core::{
 
 use crate::error::closed;
 use crate::store::Lease;
-use crate::{KIND, indexes, maintenance, reads, watch};
+use crate::{KIND, indexes, maintenance, reads, standby, watch};
 
 /// The documents of one schema.
 #[derive(Debug)]
@@ -50,16 +52,16 @@ impl DocumentBackend for Documents {
         &self.lease.known().seal
     }
 
-    async fn get(&self, path: &DocumentPath, _: &CallContext) -> Result<Option<Document>> {
-        reads::get(self.lease.store()?, path).await
+    async fn get(&self, path: &DocumentPath, context: &CallContext) -> Result<Option<Document>> {
+        reads::get(self.lease.store()?, path, context).await
     }
 
     async fn get_many(
         &self,
         paths: &[DocumentPath],
-        _: &CallContext,
+        context: &CallContext,
     ) -> Result<Vec<Option<Document>>> {
-        reads::get_many(self.lease.store()?, paths).await
+        reads::get_many(self.lease.store()?, paths, context).await
     }
 
     async fn write(&self, writes: Vec<Write>, _: &CallContext) -> Vec<Result<Applied>> {
@@ -69,8 +71,8 @@ impl DocumentBackend for Documents {
         }
     }
 
-    async fn query(&self, plan: &QueryPlan, _: &CallContext) -> Result<Vec<Document>> {
-        reads::query(self.lease.store()?, plan).await
+    async fn query(&self, plan: &QueryPlan, context: &CallContext) -> Result<Vec<Document>> {
+        reads::query(self.lease.store()?, plan, context).await
     }
 
     async fn query_with_position(
@@ -78,15 +80,15 @@ impl DocumentBackend for Documents {
         plan: &QueryPlan,
         _: &CallContext,
     ) -> Result<(Vec<Document>, Position, Timestamp)> {
-        reads::query_with_position(self.lease.store()?, plan).await
+        reads::query_with_position(self.lease.store()?.primary()?, plan).await
     }
 
-    async fn scan(&self, request: &ScanRequest, _: &CallContext) -> Result<Vec<Document>> {
-        reads::scan(self.lease.store()?, request).await
+    async fn scan(&self, request: &ScanRequest, context: &CallContext) -> Result<Vec<Document>> {
+        reads::scan(self.lease.store()?, request, context).await
     }
 
     async fn feed(&self, from: &Feed, until: Option<&Position>, limit: usize) -> Result<FeedPage> {
-        let store = self.lease.store()?;
+        let store = self.lease.store()?.primary()?;
         let news = store.wake.count();
         let page = watch::feed(store, from, until, limit).await?;
         if !page.more && until.is_none() {
@@ -96,7 +98,7 @@ impl DocumentBackend for Documents {
     }
 
     async fn feed_end(&self) -> Result<(Position, Timestamp)> {
-        let store = self.lease.store()?;
+        let store = self.lease.store()?.primary()?;
         let news = store.wake.count();
         let mut session = store.pool.session().await?;
         let (end, commit_time) = watch::end(&mut session, &store.texts).await?;
@@ -105,7 +107,7 @@ impl DocumentBackend for Documents {
     }
 
     async fn wait_for_change(&self, position: &Position, timeout: Duration) -> Result<()> {
-        let store = self.lease.store()?;
+        let store = self.lease.store()?.primary()?;
         let count = match store.wake.count_at(position) {
             Some(count) => count,
             None => {
@@ -139,6 +141,12 @@ impl DocumentBackend for Documents {
 
     async fn drop_index(&self, name: &str) -> Result<bool> {
         indexes::remove(self.lease.store()?, name).await
+    }
+
+    async fn watermark(&self) -> Result<Option<Watermark>> {
+        let store = self.lease.store()?.primary()?;
+        let rows = store.readers.query(standby::WATERMARK, &[]).await?;
+        rows.first().map(standby::watermark).transpose()
     }
 
     async fn health(&self) -> Result<HealthReport> {

@@ -147,7 +147,7 @@ pub(crate) fn not_started(error: Error) -> Error {
     if error.kind() == ErrorKind::Unavailable { error.with_retry(Retry::Safe) } else { error }
 }
 
-/// A snapshot of a standby lacks what is in progress on the primary, so nothing may be read there.
+/// A standby where a primary is needed.
 pub(crate) fn standby() -> Error {
     Error::new(ErrorKind::Unavailable, "")
         .with_retry(Retry::Safe)

@@ -14,6 +14,7 @@ mod documents;
 mod error;
 mod expression;
 mod indexes;
+mod insert;
 mod ledger;
 mod maintenance;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod schema;
 mod session;
 mod settings;
 mod sql;
+mod standby;
 mod statement;
 mod store;
 mod tls;

@@ -10,10 +10,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Config};
 
-use crate::connect::{Connector, Fault, set_up};
+use crate::connect::{Connector, Fault};
 use crate::error::{from_pool, standby};
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::standby::Need;
 
 const STANDBY: &str = "standby";
 /// Looking at a connection before it is used again is local.
@@ -37,7 +38,7 @@ impl Pool {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let config = connector.config().clone();
         let manager = Manager::from_connect(config, Plug(connector.clone()), recycling);
-        let has_sessions = connector.has_sessions();
+        let setting_up = connector.clone();
         let pool = Deadpool::builder(manager)
             .max_size(settings.pool_connections_max as usize)
             .wait_timeout(Some(settings.acquire_timeout.0))
@@ -45,7 +46,8 @@ impl Pool {
             .recycle_timeout(Some(RECYCLE_MAX))
             .runtime(Runtime::Tokio1)
             .post_create(Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
-                Box::pin(async move { set_up(client, has_sessions).await.map_err(hook_error) })
+                let connector = setting_up.clone();
+                Box::pin(async move { connector.set_up(client).await.map_err(hook_error) })
             }))
             .build()
             .map_err(|_| Error::new(ErrorKind::Internal, "open").with_message("no pool"))?;
@@ -58,6 +60,11 @@ impl Pool {
         let connect = || async { self.pool.get().await.map_err(|error| pool_error(&error)) };
         let client = patiently(self.acquire_max, connect).await?;
         Ok(Session::new(client, self.connector.clone(), self.answer_max))
+    }
+
+    /// As [`Pool::session`], for reads that need something of the standby.
+    pub(crate) async fn session_with(&self, need: Option<Need>) -> Result<Session> {
+        Ok(self.session().await?.with_need(need))
     }
 
     /// Closes what is idle now, and what is in use when it comes back.

@@ -92,6 +92,14 @@ pub(crate) struct Anchor {
     pub(crate) nonce: i64,
 }
 
+impl Anchor {
+    /// The same kind of place as `position`, up to this change.
+    pub(crate) fn at(self, position: &Position) -> Position {
+        let Self { sequence, nonce } = self;
+        Position { sequence: sequence as u64, nonce: nonce as u64, state: position.state.clone() }
+    }
+}
+
 /// A place in the change log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogPlace {

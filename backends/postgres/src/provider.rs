@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    Access, Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
     RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
@@ -91,16 +91,22 @@ impl Backend for PostgresBackend {
     }
 
     fn users(&self) -> Result<Arc<dyn UserBackend>> {
+        self.store.primary()?;
         Ok(Arc::new(Users::new(self.lease())))
     }
 
     fn revocations(&self) -> Result<Arc<dyn RevocationBackend>> {
+        self.store.primary()?;
         let canary = self.store.canary.ok_or_else(|| lost_canary(&self.store.schema))?;
         Ok(Arc::new(Revocations::new(self.lease(), canary)))
     }
 
     fn ledger(&self) -> Result<Arc<dyn Ledger>> {
         Ok(Arc::new(SchemaLedger::new(Arc::clone(&self.store))))
+    }
+
+    fn access(&self) -> Access {
+        self.store.access()
     }
 
     /// The last store's close did it already if all ran; doing it twice is harmless.

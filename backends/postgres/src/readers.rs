@@ -5,15 +5,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
-use syntrix_storage_core::Result;
+use syntrix_storage_core::{ErrorKind, Result};
 use tokio::sync::Mutex;
 use tokio_postgres::Row;
 
 use crate::connect::Connector;
 use crate::error::closed;
 use crate::pool::{answer_max, patiently};
-use crate::session::{Parameter, run, within};
+use crate::session::{Parameter, answered, run};
 use crate::settings::Settings;
+use crate::standby::Need;
 
 /// As many statements in flight are worth another connection.
 const IN_FLIGHT: usize = 4;
@@ -65,6 +66,16 @@ impl Readers {
 
     /// Runs a short statement that changes nothing.
     pub(crate) async fn query(&self, sql: &str, values: &[Parameter<'_>]) -> Result<Vec<Row>> {
+        self.query_with(sql, values, None).await
+    }
+
+    /// As [`Readers::query`], for a read that needs something of the standby.
+    pub(crate) async fn query_with(
+        &self,
+        sql: &str,
+        values: &[Parameter<'_>],
+        need: Option<Need>,
+    ) -> Result<Vec<Row>> {
         let lane = self.lane();
         let _flight = Flight::begin(lane);
         let client = match lane.open_client() {
@@ -72,8 +83,9 @@ impl Readers {
             None => self.connect(lane).await?,
         };
         let prepared = self.connector.has_sessions();
-        let answer = within(self.answer_max, run(&client, prepared, sql, values)).await;
-        if answer.is_err() {
+        let read = run(&client, prepared, sql, values);
+        let answer = answered(self.answer_max, &client, need, read).await;
+        if answer.as_ref().is_err_and(|error| error.kind() != ErrorKind::PreconditionFailed) {
             lane.look_at(&client);
         }
         answer

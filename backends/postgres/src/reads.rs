@@ -1,5 +1,6 @@
 //! Reads of documents: by key, by plan, by path.
 
+use syntrix_storage_core::backend::CallContext;
 use syntrix_storage_core::{
     CollectionPath, Document, DocumentPath, Position, QueryPlan, Result, ScanRequest, Timestamp,
     check_stored_path,
@@ -27,9 +28,16 @@ pub(crate) const GET_MANY: &str = "SELECT id,fullpath,version,created_at,updated
     FROM {schema}.documents WHERE id = ANY($1)";
 
 /// The record at `path`.
-pub(crate) async fn get(store: &Store, path: &DocumentPath) -> Result<Option<Document>> {
+pub(crate) async fn get(
+    store: &Store,
+    path: &DocumentPath,
+    context: &CallContext,
+) -> Result<Option<Document>> {
     let key = &path.key().as_bytes()[..];
-    let rows = store.readers.query(&store.texts.get, &[(&key, Type::BYTEA)]).await?;
+    let rows = store
+        .readers
+        .query_with(&store.texts.get, &[(&key, Type::BYTEA)], store.need(context)?)
+        .await?;
     let Some(row) = rows.first() else { return Ok(None) };
     check_stored_path(path, value(row, 0)?)?;
     let (metadata, body) = (row::metadata(row, 1)?, row::body(row, 5)?);
@@ -40,11 +48,12 @@ pub(crate) async fn get(store: &Store, path: &DocumentPath) -> Result<Option<Doc
 pub(crate) async fn get_many(
     store: &Store,
     paths: &[DocumentPath],
+    context: &CallContext,
 ) -> Result<Vec<Option<Document>>> {
     let mut keys: Vec<_> = paths.iter().map(|path| &path.key().as_bytes()[..]).collect();
     keys.sort_unstable();
     keys.dedup();
-    let mut session = store.pool.session().await?;
+    let mut session = store.pool.session_with(store.need(context)?).await?;
     let rows = session.query(&store.texts.get_many, &[(&keys, Type::BYTEA_ARRAY)]).await?;
     let mut found = row::documents(&rows)?;
     found.sort_unstable_by(|left, right| left.path().key().cmp(right.path().key()));
@@ -58,9 +67,13 @@ pub(crate) async fn get_many(
 }
 
 /// The page that `plan` asks for.
-pub(crate) async fn query(store: &Store, plan: &QueryPlan) -> Result<Vec<Document>> {
+pub(crate) async fn query(
+    store: &Store,
+    plan: &QueryPlan,
+    context: &CallContext,
+) -> Result<Vec<Document>> {
     let select = select(plan, &store.schema);
-    let mut session = store.pool.session().await?;
+    let mut session = store.pool.session_with(store.need(context)?).await?;
     if select.branches == 1 || store.has_sessions() {
         return run(&mut session, &select).await;
     }
@@ -103,7 +116,11 @@ async fn run(session: &mut Session, select: &Select<'_>) -> Result<Vec<Document>
 }
 
 /// Records by path, at most as many as asked.
-pub(crate) async fn scan(store: &Store, request: &ScanRequest) -> Result<Vec<Document>> {
+pub(crate) async fn scan(
+    store: &Store,
+    request: &ScanRequest,
+    context: &CallContext,
+) -> Result<Vec<Document>> {
     let limit = if request.limit == 0 { SCAN_MAX } else { request.limit };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let (first, end) = path_range(request.collection.as_ref());
@@ -113,7 +130,7 @@ pub(crate) async fn scan(store: &Store, request: &ScanRequest) -> Result<Vec<Doc
     let own = own.map(CollectionPath::as_str);
     let values: [Parameter<'_>; 4] =
         [(&behind, Type::TEXT), (&limit, Type::INT8), (&end, Type::TEXT), (&own, Type::TEXT)];
-    let mut session = store.pool.session().await?;
+    let mut session = store.pool.session_with(store.need(context)?).await?;
     let rows = session.query_once(&in_schema(&scan_sql(request), &store.schema), &values).await?;
     row::documents(&rows)
 }

@@ -1,7 +1,7 @@
 //! Tables, their versions, and the one row of metadata.
 
 use syntrix_storage_core::backend::{Canary, StoreId};
-use syntrix_storage_core::{Error, ErrorKind, Result, TokenSeal};
+use syntrix_storage_core::{Error, ErrorKind, Result, Retry, TokenSeal};
 use tokio_postgres::types::Type;
 
 use crate::error::damaged;
@@ -202,6 +202,25 @@ pub(crate) async fn open(session: &mut Session, schema: &str) -> Result<Identity
     let server_version = check_server(session).await?;
     migrate(session, schema).await?;
     check_sequence(session, schema).await?;
+    identify(session, schema, server_version).await
+}
+
+/// As [`open`], where nothing can be created: what is not there yet may still come from the primary.
+pub(crate) async fn open_standby(session: &mut Session, schema: &str) -> Result<Identity> {
+    let server_version = check_server(session).await?;
+    let found = version(session, schema).await?;
+    refuse_newer(found)?;
+    if found < version_current() {
+        return Err(Error::new(ErrorKind::Unavailable, "open")
+            .with_retry(Retry::Safe)
+            .with_message("the standby does not have the schema's current version yet")
+            .with_fact("schema_version", found)
+            .with_fact("schema_version_needed", version_current()));
+    }
+    identify(session, schema, server_version).await
+}
+
+async fn identify(session: &mut Session, schema: &str, server_version: String) -> Result<Identity> {
     let rows = session.query_once(&in_schema(IDENTITY, schema), &[]).await?;
     let row = rows.first().ok_or_else(damaged)?;
     let array = |column| -> Result<&[u8]> { value(row, column) };

@@ -9,6 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::connect::Connector;
 use crate::error::{closed, from_postgres};
+use crate::standby::Need;
 
 /// A value with its type, so that no round trip asks for it.
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -26,20 +27,28 @@ pub(crate) struct Session {
     in_transaction: bool,
     /// Not fit for another caller.
     spoilt: bool,
+    /// What each statement needs of the standby that runs it.
+    need: Option<Need>,
 }
 
 impl Session {
     pub(crate) fn new(client: Object, connector: Connector, answer_max: Duration) -> Self {
         let (busy, in_transaction, spoilt) = (false, false, false);
-        Self { client: Some(client), connector, answer_max, busy, in_transaction, spoilt }
+        let (client, need) = (Some(client), None);
+        Self { client, connector, answer_max, busy, in_transaction, spoilt, need }
+    }
+
+    pub(crate) fn with_need(mut self, need: Option<Need>) -> Self {
+        self.need = need;
+        self
     }
 
     /// Runs a statement of a few fixed texts: prepared once per connection where that is possible.
     pub(crate) async fn query(&mut self, sql: &str, values: &[Parameter<'_>]) -> Result<Vec<Row>> {
         let prepared = self.connector.has_sessions();
-        let answer_max = self.answer_max;
+        let (answer_max, need) = (self.answer_max, self.need);
         let client = self.begin()?;
-        let answer = within(answer_max, run(client, prepared, sql, values)).await;
+        let answer = answered(answer_max, client, need, run(client, prepared, sql, values)).await;
         self.end(answer)
     }
 
@@ -49,9 +58,9 @@ impl Session {
         sql: &str,
         values: &[Parameter<'_>],
     ) -> Result<Vec<Row>> {
-        let answer_max = self.answer_max;
+        let (answer_max, need) = (self.answer_max, self.need);
         let client = self.begin()?;
-        let answer = within(answer_max, client.query_typed(sql, values)).await;
+        let answer = answered(answer_max, client, need, client.query_typed(sql, values)).await;
         self.end(answer)
     }
 
@@ -92,7 +101,11 @@ impl Session {
     }
 
     fn end<T>(&mut self, answer: Result<T>) -> Result<T> {
-        let lost = |error: &Error| error.retry() == Retry::IfIdempotent || is_outdated(error);
+        let on_standby = self.need.is_some();
+        let lost = |error: &Error| {
+            let is_behind = error.kind() == ErrorKind::PreconditionFailed;
+            error.retry() == Retry::IfIdempotent || is_outdated(error) || on_standby && !is_behind
+        };
         self.busy = false;
         self.spoilt |= answer.as_ref().is_err_and(lost);
         answer
@@ -119,6 +132,17 @@ pub(crate) async fn run(
     client.query(&statement, &values).await
 }
 
+/// The answer to a read, if the server has what the read needs.
+pub(crate) async fn answered<T>(
+    limit: Duration,
+    client: &ClientWrapper,
+    need: Option<Need>,
+    read: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T> {
+    let Some(need) = need else { return within(limit, read).await };
+    tokio::time::timeout(limit, need.before(client, read)).await.unwrap_or_else(|_| Err(silent()))
+}
+
 /// A server that is silent for longer than it lets any statement run is not there.
 pub(crate) async fn within<T>(
     limit: Duration,
@@ -126,10 +150,14 @@ pub(crate) async fn within<T>(
 ) -> Result<T> {
     match tokio::time::timeout(limit, work).await {
         Ok(answer) => answer.map_err(|error| from_postgres(&error)),
-        Err(_) => Err(Error::new(ErrorKind::Unavailable, "")
-            .with_retry(Retry::IfIdempotent)
-            .with_message("the server does not answer")),
+        Err(_) => Err(silent()),
     }
+}
+
+fn silent() -> Error {
+    Error::new(ErrorKind::Unavailable, "")
+        .with_retry(Retry::IfIdempotent)
+        .with_message("the server does not answer")
 }
 
 impl Drop for Session {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Canary, LeaseCount, Leased, OpenContext, StoreId};
+use syntrix_storage_core::backend::{
+    Access, CallContext, Canary, LeaseCount, Leased, OpenContext, StoreId,
+};
 use syntrix_storage_core::{Clock, Result, Retention, TokenSeal};
 
 use crate::connect::{Connector, Target};
@@ -12,9 +14,10 @@ use crate::pool::Pool;
 use crate::readers::Readers;
 use crate::settings::Settings;
 use crate::sql::{identifier, in_schema};
+use crate::standby::{Need, Standby, no_standby, read_only};
 use crate::wake::Wake;
 use crate::writer::{Writer, Writers};
-use crate::{apply, ledger, maintenance, reads, revocations, schema, users, watch};
+use crate::{apply, insert, ledger, maintenance, reads, revocations, schema, users, watch};
 
 /// How long `close` waits for connections that are still in use.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -25,6 +28,7 @@ pub(crate) struct Texts {
     pub(crate) get: String,
     pub(crate) get_many: String,
     pub(crate) write: String,
+    pub(crate) insert: String,
     pub(crate) first_page: String,
     pub(crate) next_page: String,
     pub(crate) end: String,
@@ -59,6 +63,7 @@ impl Texts {
             get: text(reads::GET),
             get_many: text(reads::GET_MANY),
             write: text(apply::WRITE),
+            insert: text(insert::INSERT),
             first_page: text(watch::FIRST_PAGE),
             next_page: text(watch::NEXT_PAGE),
             end: text(watch::END),
@@ -103,6 +108,8 @@ pub(crate) struct Store {
     pub(crate) server_version: String,
     pub(crate) retention: Retention,
     has_sessions: bool,
+    /// Set if its servers are standbys.
+    standby: Option<Standby>,
     /// Stores that were handed out and not closed.
     leases: LeaseCount,
 }
@@ -124,15 +131,24 @@ impl Store {
         settings: &Settings,
         context: &OpenContext,
     ) -> Result<Self> {
-        let connector = Connector::new(target, settings, &context.data_dir)?;
+        let mut connector = Connector::new(target, settings, &context.data_dir)?;
+        if context.access == Access::Replica {
+            connector = connector.into_replica().await?;
+        }
+        let standby = connector.standby().cloned();
         let schema = schema_name(settings, context);
         let pool = Pool::new(&connector, settings)?;
         let identity = {
             let mut session = pool.session().await?;
-            schema::open(&mut session, &schema).await?
+            match standby {
+                None => schema::open(&mut session, &schema).await?,
+                Some(_) => schema::open_standby(&mut session, &schema).await?,
+            }
         };
         let texts = Arc::new(Texts::of(&schema));
-        let side = connector.has_sessions().then(|| connector.clone());
+        // A standby takes no LISTEN, and nobody watches there.
+        let has_side = connector.has_sessions() && standby.is_none();
+        let side = has_side.then(|| connector.clone());
         let wake = Wake::start(side, identity.channel);
         let writers = Writers {
             pool: pool.clone(),
@@ -142,6 +158,7 @@ impl Store {
         };
         Ok(Self {
             has_sessions: connector.has_sessions(),
+            standby,
             readers: Readers::new(connector, settings),
             pool,
             writer: Writer::start(writers),
@@ -155,6 +172,29 @@ impl Store {
             retention: settings.retention()?,
             leases: LeaseCount::default(),
         })
+    }
+
+    /// What a read needs of a standby; `None` if it asks for none and there is none.
+    pub(crate) fn need(&self, context: &CallContext) -> Result<Option<Need>> {
+        match (&self.standby, context.not_before) {
+            (Some(standby), not_before) => standby.need(not_before).map(Some),
+            (None, Some(_)) => Err(no_standby()),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// A standby is read alone.
+    pub(crate) fn access(&self) -> Access {
+        if self.standby.is_some() { Access::Replica } else { Access::Write }
+    }
+
+    /// This one, for what only a primary can do. A snapshot of a standby lacks what is in progress on its primary, so the
+    /// change log must not be read there.
+    pub(crate) fn primary(&self) -> Result<&Self> {
+        match self.standby {
+            None => Ok(self),
+            Some(_) => Err(read_only()),
+        }
     }
 
     /// Whether a connection is a session of our own.

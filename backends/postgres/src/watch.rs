@@ -25,31 +25,42 @@ use crate::store::{Store, Texts};
 /// $1 xmax and $2 open transactions of the place, $3 the number behind which the window's rest begins, $4 the window's end or
 /// NULL for now, $5 the highest number, $6 the limit, $7 the anchor's number, $8 the open transactions of $4.
 ///
-/// `min(seq + 0)` and `ORDER BY seq + 0` keep the planner from walking the whole log by number in search of few rows.
+/// The checks are a row of their own, the one without a number: beside the others they would be made once for each of them.
+///
+/// The planner is told as little as possible, because what it would make of it is a walk through the whole log for one page.
+/// It sees no value, only that there are some, `(SELECT $1)`: so every plan is the same, and it is made once for a
+/// connection. `IS TRUE` and `seq + 0` keep it from the index that does not begin where the page does.
 macro_rules! page {
     ($lower:literal) => {
         concat!(
-            "SELECT pg_current_snapshot()::text, m.floor_seq, m.floor_nonce, m.floor_xid, ",
+            "(SELECT pg_current_snapshot()::text, m.floor_seq, m.floor_nonce, m.floor_xid, ",
             highest_xid!(),
             ", ",
-            trimmed_open!("$2"),
+            trimmed_open!("(SELECT $2)"),
             ", ",
-            trimmed_open!("$8"),
-            ", a.nonce, l.* FROM {schema}.metadata AS m \
-             LEFT JOIN {schema}.changes AS a ON a.seq = $7 \
-             LEFT JOIN LATERAL (SELECT * FROM (\
+            trimmed_open!("(SELECT $8)"),
+            ", (SELECT a.nonce FROM {schema}.changes AS a WHERE a.seq = (SELECT $7)), \
+             NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
+             FROM {schema}.metadata AS m WHERE m.one = 1) UNION ALL \
+             (SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, page.* FROM (\
              (SELECT ",
             columns!(),
             " FROM {schema}.changes WHERE seq > ",
             $lower,
-            " AND seq <= $5 AND xid >= $1::xid8 \
-             AND ($4::pg_snapshot IS NULL OR pg_visible_in_snapshot(xid, $4::pg_snapshot)) ORDER BY seq LIMIT $6) \
-             UNION ALL (SELECT ",
+            " AND seq <= (SELECT $5) AND (xid >= (SELECT $1::xid8)) IS TRUE AND ",
+            in_window!(),
+            " ORDER BY seq LIMIT (SELECT $6)) UNION ALL (SELECT ",
             columns!(),
-            " FROM {schema}.changes WHERE seq > $3 AND seq <= $5 AND xid = ANY ($2::xid8[]) \
-             AND ($4::pg_snapshot IS NULL OR pg_visible_in_snapshot(xid, $4::pg_snapshot)) ORDER BY seq + 0 LIMIT $6)\
-             ) AS page ORDER BY seq LIMIT $6) AS l ON TRUE"
+            " FROM {schema}.changes WHERE seq + 0 > (SELECT $3) AND seq + 0 <= (SELECT $5) \
+             AND xid = ANY ((SELECT $2)::xid8[]) AND ",
+            in_window!(),
+            " ORDER BY seq + 0 LIMIT (SELECT $6))) AS page ORDER BY seq LIMIT (SELECT $6))"
         )
+    };
+}
+macro_rules! in_window {
+    () => {
+        "((SELECT $4) IS NULL OR pg_visible_in_snapshot(xid, (SELECT $4::pg_snapshot)))"
     };
 }
 /// The highest transaction whose change is seen or was.
@@ -78,10 +89,12 @@ macro_rules! columns {
     };
 }
 pub(crate) const FIRST_PAGE: &str =
-    page!("(SELECT min(seq + 0) - 1 FROM {schema}.changes WHERE xid >= $1::xid8)");
-pub(crate) const NEXT_PAGE: &str = page!("$3");
+    page!("(SELECT min(seq + 0) - 1 FROM {schema}.changes WHERE xid >= (SELECT $1::xid8))");
+pub(crate) const NEXT_PAGE: &str = page!("(SELECT $3)");
 /// Where the columns of a change begin in a page.
 const CHANGE: usize = 8;
+/// Its number, which the row of the checks has not.
+const SEQUENCE: usize = CHANGE + 8;
 
 pub(crate) const END: &str = concat!(
     "SELECT pg_current_snapshot()::text, ",
@@ -166,13 +179,15 @@ impl Window {
             }
             (false, _) => (self.until.clone().unwrap_or_else(|| inside(last)), false),
         };
-        let end = place.encode();
+        let (between, end) = (inside(Anchor::default()).encode(), place.encode());
         let count = rows.len();
         let mut commit_time = Timestamp::from_milliseconds(i64::MIN);
         let changes = rows.into_iter().enumerate().map(|(number, logged)| {
             let Logged { mut change, anchor } = logged;
-            change.position =
-                if number + 1 == count { end.clone() } else { inside(anchor).encode() };
+            change.position = match number + 1 == count {
+                true => end.clone(),
+                false => anchor.at(&between),
+            };
             // Two processes' clocks may differ by more than their commits.
             commit_time = commit_time.max(change.commit_time);
             change.commit_time = commit_time;
@@ -215,7 +230,7 @@ pub(crate) async fn feed(
     let mut session = store.pool.session().await?;
     let limit = limit.max(1);
     let rows = read(&mut session, &store.texts, &window, limit).await?;
-    let head = Head::read(rows.first().ok_or_else(damaged)?)?;
+    let (head, rows) = apart(&rows)?;
     match &asked {
         Some(place) => {
             if let Some(reason) = head.refuses(place) {
@@ -224,10 +239,23 @@ pub(crate) async fn feed(
         }
         None => window.from.anchor = head.floor,
     }
-    let there = rows.iter().filter(|row| !matches!(row.try_get(CHANGE), Ok(None::<&[u8]>)));
-    let full = there.clone().count() > limit;
-    let logged = there.take(limit).map(change).collect::<Result<_>>()?;
+    let full = rows.len() > limit;
+    let logged = rows.into_iter().take(limit).map(|(_, row)| change(row)).collect::<Result<_>>()?;
     Ok(window.page(logged, full, head.now))
+}
+
+/// The checks, and the changes by number. Which part of a union comes first is not promised, above all not behind a pooler,
+/// where the server may read the parts side by side.
+fn apart(rows: &[Row]) -> Result<(Head, Vec<(i64, &Row)>)> {
+    let (mut head, mut changes) = (None, Vec::with_capacity(rows.len()));
+    for row in rows {
+        match value::<Option<i64>>(row, SEQUENCE)? {
+            Some(sequence) => changes.push((sequence, row)),
+            None => head = Some(Head::read(row)?),
+        }
+    }
+    changes.sort_by_key(|(sequence, _)| *sequence);
+    Ok((head.ok_or_else(damaged)?, changes))
 }
 
 async fn read(
@@ -256,7 +284,7 @@ async fn read(
     session.query(text, &values).await
 }
 
-/// What every row of a page begins with.
+/// What a page is checked by.
 struct Head {
     now: Snapshot,
     floor: Anchor,
@@ -351,7 +379,7 @@ fn change(row: &Row) -> Result<Logged> {
     let document = row::document(row, CHANGE)?;
     let code: i16 = value(row, CHANGE + 7)?;
     let event_type = event_from_code(code).ok_or_else(damaged)?;
-    let anchor = Anchor { sequence: value(row, CHANGE + 8)?, nonce: value(row, CHANGE + 9)? };
+    let anchor = Anchor { sequence: value(row, SEQUENCE)?, nonce: value(row, CHANGE + 9)? };
     let commit_time = timestamp(row, CHANGE + 10)?;
     let before = before(row, &document)?;
     let position = Position::default();

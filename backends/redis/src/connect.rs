@@ -1,10 +1,11 @@
-//! The one connection that all calls share, and what becomes of it when it is lost.
+//! The connection that all calls share, and what becomes of it when it is lost.
 //!
 //! Every new connection is checked before it serves: a server that came back as a replica, without its append-only file
 //! or with an evicting policy must not answer. A lost one is replaced by the next call; while the server cannot be reached,
 //! attempts are spaced out and calls in between fail at once. A watcher asks the server the same once a second, so
 //! that one that was made a replica or unsafe under an open connection, or a network that swallows everything, is noticed
-//! without traffic.
+//! without traffic. It asks the sentinels, too: a primary that they have replaced is left, and so is one that may be cut off,
+//! with neither a sentinel nor enough replicas to be seen.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +19,8 @@ use tokio::time::timeout;
 use crate::address::Node;
 use crate::error::{closed, from_redis, is_lost, silent, timeout as out_of_time};
 use crate::facts::{Declared, Facts};
-use crate::route::{Connection, Named, Request, Route, parse_facts};
+use crate::route::{Connection, Request, Route, parse_facts};
+use crate::sentinels::Outlook;
 use crate::settings::Settings;
 
 /// How long no attempt is made after the first that failed, and after many.
@@ -34,6 +36,9 @@ pub(crate) struct Link {
     declared: Declared,
     timeout: Duration,
     connect_timeout: Duration,
+    /// How many replicas must confirm at least, and how long they may take.
+    replicas_min: usize,
+    replica_wait: Duration,
     state: RwLock<State>,
     /// Held by whoever connects, so that one does.
     connecting: tokio::sync::Mutex<()>,
@@ -41,8 +46,8 @@ pub(crate) struct Link {
 
 struct State {
     current: Option<Connection>,
-    /// Which server the sentinels named when it was opened.
-    named: Option<Named>,
+    /// What the sentinels said last.
+    outlook: Option<Outlook>,
     /// Counts connections: whoever finds one lost must not throw away the next.
     generation: u64,
     failures: u32,
@@ -64,7 +69,7 @@ impl Link {
     pub(crate) fn new(route: Route, settings: &Settings) -> Arc<Self> {
         let state = State {
             current: None,
-            named: None,
+            outlook: None,
             generation: 0,
             failures: 0,
             pause: None,
@@ -75,6 +80,8 @@ impl Link {
             declared: Declared::of(settings),
             timeout: settings.operation_timeout.0,
             connect_timeout: settings.connect_timeout.0,
+            replicas_min: settings.replicas_min(),
+            replica_wait: settings.replica_wait(),
             state: RwLock::new(state),
             connecting: tokio::sync::Mutex::default(),
         });
@@ -174,22 +181,22 @@ impl Link {
         self.check_pause()?;
         let connected = timeout(self.connect_timeout, self.open()).await;
         match connected.unwrap_or_else(|_| Err(silent())) {
-            Ok((connection, named)) => self.keep(connection, named),
+            Ok((connection, outlook)) => self.keep(connection, outlook),
             Err(error) => Err(self.pause(error)),
         }
     }
 
     /// A connection to a server that may be believed.
-    async fn open(&self) -> Result<(Connection, Option<Named>)> {
+    async fn open(&self) -> Result<(Connection, Option<Outlook>)> {
         let failed = |error: RedisError| from_redis(&error);
-        let (mut connection, named) = self.route.connect().await.map_err(failed)?;
+        let (mut connection, outlook) = self.route.connect().await.map_err(failed)?;
         for (_, facts) in connection.facts().await.map_err(failed)? {
             facts.check(self.declared)?;
         }
-        Ok((connection, named))
+        Ok((connection, outlook))
     }
 
-    fn keep(&self, connection: Connection, named: Option<Named>) -> Result<(u64, Connection)> {
+    fn keep(&self, connection: Connection, outlook: Option<Outlook>) -> Result<(u64, Connection)> {
         let mut state = self.write();
         if state.closed {
             return Err(closed());
@@ -198,7 +205,7 @@ impl Link {
         state.failures = 0;
         state.pause = None;
         state.current = Some(connection.clone());
-        state.named = named;
+        state.outlook = outlook;
         Ok((state.generation, connection))
     }
 
@@ -222,7 +229,7 @@ impl Link {
     }
 
     /// Forgets the connection, if it is still that one.
-    fn discard(&self, generation: u64) {
+    pub(crate) fn discard(&self, generation: u64) {
         let mut state = self.write();
         if state.generation == generation && state.current.take().is_some() {
             tracing::warn!("the connection to Redis was lost");
@@ -247,20 +254,65 @@ impl Link {
     /// Looks at the connection there is, and throws away one whose server is silent or no longer to be believed.
     async fn look(&self) {
         let Ok(Some((generation, mut connection))) = self.current() else { return };
-        let believed = match timeout(self.timeout, connection.facts()).await {
-            Ok(Ok(nodes)) => nodes.iter().all(|(_, facts)| facts.check(self.declared).is_ok()),
+        let asked = timeout(self.timeout, connection.facts());
+        let (facts, outlook) = tokio::join!(asked, self.route.outlook());
+        let believed = match facts {
+            Ok(Ok(nodes)) => nodes.iter().all(|(_, facts)| {
+                facts.check(self.declared).is_ok() && (outlook.is_some() || self.is_in_touch(facts))
+            }),
             // A cluster's client finds by itself what is left of the cluster.
             _ => connection.is_cluster(),
         };
-        if !believed || self.is_replaced().await {
+        if !believed || outlook.is_some_and(|outlook| self.is_replaced(generation, outlook)) {
             self.discard(generation);
         }
     }
 
-    /// Whether the sentinels have chosen another primary.
-    async fn is_replaced(&self) -> bool {
-        let Some(named) = self.read().named.clone() else { return false };
-        timeout(self.timeout, self.route.names_another(&named)).await.unwrap_or(false)
+    /// Whether a server that no sentinel speaks of cannot have been replaced: one whose replicas are there, or for which nobody
+    /// would be chosen.
+    fn is_in_touch(&self, facts: &Facts) -> bool {
+        !self.route.has_sentinels() || facts.replicas_in_touch() >= self.replicas_min
+    }
+
+    /// Whether the sentinels have chosen another primary. If not, how many replicas there are is noted.
+    fn is_replaced(&self, generation: u64, outlook: Outlook) -> bool {
+        let mut state = self.write();
+        let same = |known: &Outlook| known.primary == outlook.primary;
+        if state.generation == generation && state.outlook.as_ref().is_some_and(same) {
+            state.outlook = Some(outlook);
+            return false;
+        }
+        state.generation == generation
+    }
+
+    /// How many replicas must have a change before it is acknowledged: those that the operator wants, and all that the
+    /// sentinels might promote.
+    pub(crate) fn replicas_needed(&self) -> usize {
+        let promotable = self.read().outlook.as_ref().map_or(0, |outlook| outlook.promotable);
+        match self.replicas_min {
+            0 => 0,
+            least => least.max(promotable),
+        }
+    }
+
+    /// Longest wait for them.
+    pub(crate) fn replica_wait(&self) -> Duration {
+        self.replica_wait
+    }
+
+    /// Which connection it is by now.
+    pub(crate) fn generation(&self) -> u64 {
+        self.read().generation
+    }
+
+    /// Whether this is still the connection that is used.
+    pub(crate) fn is_current(&self, generation: u64) -> bool {
+        let state = self.read();
+        state.generation == generation && state.current.is_some()
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.declared.cluster
     }
 }
 

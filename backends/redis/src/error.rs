@@ -82,6 +82,11 @@ fn from_code(code: &str) -> Meaning {
         "MISCONF" => unavailable("the server cannot write to its disk"),
         "NOREPLICAS" => unavailable("too few replicas are connected to the server"),
         "BUSY" => unavailable("the server is busy with a script"),
+        "UNBLOCKED" => (
+            ErrorKind::Unavailable,
+            Retry::IfIdempotent,
+            "the server was made a replica while it waited for its own",
+        ),
         "NOAUTH" | "WRONGPASS" => denied(),
         "DENIED" => {
             (ErrorKind::ConfigInvalid, Retry::Never, "the server is protected: give it a password")

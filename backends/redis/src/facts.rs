@@ -6,6 +6,9 @@ use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
 
 use crate::settings::Settings;
 
+/// Since when a replica may have been silent that counts as there; the server's own default (`min-replicas-max-lag`).
+const REPLICA_LAG_MAX_SECONDS: u32 = 10;
+
 /// The answer to `INFO`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts(HashMap<String, String>);
@@ -62,6 +65,17 @@ impl Facts {
         self.get("evicted_keys").and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
+    /// How many replicas have been heard of lately.
+    pub(crate) fn replicas_in_touch(&self) -> usize {
+        let replicas = self.0.iter().filter(|(key, _)| is_replica(key));
+        replicas.filter(|(_, text)| is_in_touch(text)).count()
+    }
+
+    /// Whether it refuses writes while too few replicas are in touch.
+    pub(crate) fn has_replicas_min(&self) -> bool {
+        self.get("min_slaves_good_slaves").is_some()
+    }
+
     /// Refuses a server with which revoked tokens would become valid again.
     ///
     /// # Errors
@@ -107,6 +121,20 @@ impl Facts {
     }
 }
 
+/// `slave0`, `slave1` and so on.
+fn is_replica(key: &str) -> bool {
+    let number = key.strip_prefix("slave").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// `ip=…,port=…,state=online,offset=…,lag=0`
+fn is_in_touch(replica: &str) -> bool {
+    let mut fields = replica.split(',').filter_map(|field| field.split_once('='));
+    let online = fields.clone().any(|field| field == ("state", "online"));
+    let lag = fields.find(|(key, _)| *key == "lag").and_then(|(_, seconds)| seconds.parse().ok());
+    online && lag.is_some_and(|seconds: u32| seconds <= REPLICA_LAG_MAX_SECONDS)
+}
+
 fn unready(message: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, "").with_retry(Retry::Safe).with_message(message)
 }
@@ -132,6 +160,17 @@ mod tests {
     fn a_safe_server_is_taken() {
         assert_eq!(check("", "", STRICT), None);
         assert_eq!(Facts::parse(SAFE).evicted_keys(), 3);
+    }
+
+    #[test]
+    fn a_replica_counts_while_it_is_heard_of() {
+        let text = "connected_slaves:4\r\nslave0:ip=::1,port=1,state=online,offset=9,lag=0\r\n\
+            slave1:ip=::1,port=2,state=online,offset=9,lag=60\r\n\
+            slave2:ip=::1,port=3,state=wait_bgsave,offset=0,lag=0\r\n\
+            slave10:ip=::1,port=4,state=online,offset=9,lag=10\r\nslaves:state=online,lag=0\r\n";
+        assert_eq!(Facts::parse(text).replicas_in_touch(), 2);
+        assert!(!Facts::parse(text).has_replicas_min());
+        assert!(Facts::parse("min_slaves_good_slaves:0").has_replicas_min());
     }
 
     #[test]

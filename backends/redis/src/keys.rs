@@ -74,6 +74,12 @@ impl Keys {
         format!("{}{{??}}:*", self.stem)
     }
 
+    /// Whether a key that matches the pattern is a record's: nothing else has a name so long.
+    pub(crate) fn is_record(&self, key: &str) -> bool {
+        let name = key.rsplit(':').next().unwrap_or_default();
+        name.len() == DIGEST_BYTES * 4 / 3
+    }
+
     fn in_bucket(&self, bucket: u8, room_for: usize) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut key = String::with_capacity(self.stem.len() + 5 + room_for);
@@ -113,6 +119,15 @@ mod tests {
             let tag = |key: &str| key[key.find('{').unwrap()..=key.find('}').unwrap()].to_owned();
             assert_eq!(tag(&keys.record), tag(&keys.canary));
             assert!(!keys.record.contains("token"));
+        }
+    }
+
+    #[test]
+    fn a_record_is_told_from_everything_else_under_the_prefix() {
+        let keys = Keys::new("a:b", None);
+        assert!(keys.is_record(&keys.token(&token("x")).record));
+        for other in [keys.canary(7), keys.store(), keys.ledger()] {
+            assert!(!keys.is_record(&other), "{other}");
         }
     }
 

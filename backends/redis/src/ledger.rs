@@ -76,13 +76,13 @@ impl Ledger for HashLedger {
         check_ledger_body(&body)?;
         let expected = expected.unwrap_or_default();
         let write = self.store.scripts.ledger_write(&self.key, key, expected, body);
-        let written: bool = self.store.invoke(&write, &CALL).await?;
+        let written: bool = self.store.change(&write, &CALL).await?;
         Ok(written.then_some(expected + 1))
     }
 
     async fn remove(&self, key: &LedgerKey, expected: u64) -> Result<bool> {
         let remove = self.store.scripts.ledger_remove(&self.key, key, expected);
-        self.store.invoke(&remove, &CALL).await
+        self.store.change(&remove, &CALL).await
     }
 
     async fn list(

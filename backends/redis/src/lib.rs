@@ -9,13 +9,16 @@
 //! A server that may evict keys or that keeps nothing on disk is refused, unless the block says that this is meant.
 
 mod address;
+mod changes;
 mod checks;
+mod confirm;
 mod connect;
 mod error;
 mod facts;
 mod gather;
 mod keys;
 mod ledger;
+mod listing;
 mod marks;
 mod namespace;
 mod provider;
@@ -23,6 +26,7 @@ mod record;
 mod revocations;
 mod route;
 mod script;
+mod sentinels;
 mod settings;
 mod store;
 

@@ -9,8 +9,9 @@ use redis::{Cmd, cmd};
 use syntrix_storage_core::backend::Canary;
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
+use crate::confirm::Answer;
 use crate::connect::Link;
-use crate::error::{damaged, state_lost};
+use crate::error::{damaged, from_redis, state_lost};
 use crate::keys::Keys;
 
 /// The format of everything under the prefix.
@@ -39,12 +40,12 @@ pub(crate) async fn open(link: &Link, keys: &Keys, wanted: Option<Canary>) -> Re
     }
     if !entry.complete {
         let marks = keys.canaries();
-        let marked = marks.iter().map(|key| set(link, set_if_absent(key, &hexadecimal(entry.id))));
-        try_join_all(marked).await?;
+        let marked = marks.iter().map(|key| set_if_absent(key, &hexadecimal(entry.id)));
+        set_all(link, marked.collect()).await?;
     }
     verify(link, keys, entry.id).await?;
     if !entry.complete {
-        set(link, set_always(&keys.store(), &text("complete", entry.id))).await?;
+        set_all(link, vec![set_always(&keys.store(), &text("complete", entry.id))]).await?;
     }
     Ok(entry.id)
 }
@@ -73,6 +74,14 @@ async fn propose(link: &Link, keys: &Keys) -> Result<Entry> {
 async fn read_entry(link: &Link, keys: &Keys) -> Result<Option<Entry>> {
     let entry: Option<Vec<u8>> = link.command(cmd("GET").arg(keys.store()), None).await?;
     entry.map(|entry| parse_entry(&entry)).transpose()
+}
+
+/// Replicas are to have the marks, too: without them nothing that a promoted one says is believed.
+async fn set_all(link: &Link, commands: Vec<Cmd>) -> Result<()> {
+    let size = if link.is_cluster() { 1 } else { commands.len() };
+    let set = try_join_all(commands.chunks(size).map(|some| link.confirm(some))).await?;
+    let each = |answer: Answer| answer?.map(drop).map_err(|error| from_redis(&error));
+    set.into_iter().flatten().try_for_each(each)
 }
 
 async fn set(link: &Link, command: Cmd) -> Result<()> {

@@ -7,11 +7,9 @@ use syntrix_storage_core::backend::OpenContext;
 use crate::address::{Node, Target};
 use crate::connect::Link;
 use crate::keys::Keys;
-use crate::route::{Request, Route};
+use crate::listing;
+use crate::route::Route;
 use crate::settings::Settings;
-
-/// Keys looked at in one step.
-const STEP: usize = 1000;
 
 /// Removes the keys of `context`'s namespace from every primary.
 pub(crate) async fn remove(
@@ -33,15 +31,13 @@ pub(crate) async fn remove(
 async fn remove_from(link: &Link, node: &Node, pattern: &str) -> Result<()> {
     let mut cursor = 0_u64;
     loop {
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP);
-        let found: (u64, Vec<Vec<u8>>) = link.ask(Request::To(node, &scan), None).await?;
-        for key in found.1 {
+        let (next, keys) = listing::step(link, node, cursor, pattern).await?;
+        for key in keys {
             let mut unlink = redis::cmd("UNLINK");
             unlink.arg(key);
             link.command::<Value>(&unlink, None).await?;
         }
-        cursor = found.0;
+        cursor = next;
         if cursor == 0 {
             return Ok(());
         }

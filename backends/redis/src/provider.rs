@@ -53,9 +53,10 @@ impl BackendProvider for RedisProvider {
             &self.settings;
         let (accepted, target) =
             ((self.settings.accept_eviction, self.settings.accept_volatile), &self.target);
+        let replicas = (self.settings.replicas_min(), self.settings.replica_wait());
         let master = sentinel.as_ref().map(|sentinel| &sentinel.master);
         format!(
-            "{KIND}:{}:{}:{prefix}:{:?}:{cluster}:{master:?}:{}:{tls:?}:{operation_timeout}:{connect_timeout}:{accepted:?}",
+            "{KIND}:{}:{}:{prefix}:{:?}:{cluster}:{master:?}:{}:{tls:?}:{operation_timeout}:{connect_timeout}:{accepted:?}:{replicas:?}",
             target.in_words(),
             target.db,
             target.username,

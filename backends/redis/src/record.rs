@@ -1,16 +1,21 @@
 //! A record as it lies in the server; the script in `script.rs` writes it.
 //!
-//! `1 REVOKED IMMEDIATE EXPIRES KEEP NONCE L L L L` and a line feed, then the texts: reason, subject, family, successor.
-//! Times are milliseconds, an `L` is the length of a text in bytes, -1 of one that is not there.
+//! `2 REVOKED IMMEDIATE EXPIRES KEEP NONCE L L L L L` and a line feed, then the texts: reason, subject, family, successor,
+//! token. Times are milliseconds, an `L` is the length of a text in bytes, -1 of one that is not there.
 
 use syntrix_storage_core::{Revocation, Timestamp, TokenId};
 
-/// The record of `token` in `text`, or `None` if no release of this crate wrote it.
+/// The record of `token` in `text`, or `None` if it is another one's or no release of this crate wrote it.
 pub(crate) fn decode(token: &TokenId, text: &[u8]) -> Option<Revocation> {
+    decode_any(text).filter(|record| record.token == *token)
+}
+
+/// The record in `text`, which names its token itself, or `None` if no release of this crate wrote it.
+pub(crate) fn decode_any(text: &[u8]) -> Option<Revocation> {
     let end = text.iter().position(|byte| *byte == b'\n')?;
     let (head, body) = (std::str::from_utf8(&text[..end]).ok()?, &text[end + 1..]);
     let mut words = head.split(' ');
-    if words.next()? != "1" {
+    if words.next()? != "2" {
         return None;
     }
     let revoked_at = time(words.next()?)?;
@@ -24,12 +29,13 @@ pub(crate) fn decode(token: &TokenId, text: &[u8]) -> Option<Revocation> {
     let mut rest = body;
     let mut text = || text_of(words.next()?, &mut rest);
     let (reason, subject, family, successor) = (text()?, text()?, text()?, text()?);
+    let token = TokenId::parse(&text()??).ok()?;
     if words.next().is_some() || !rest.is_empty() {
         return None;
     }
     let successor = successor.map(|text| TokenId::parse(&text).ok());
     Some(Revocation {
-        token: token.clone(),
+        token,
         revoked_at,
         immediate,
         expires_at,
@@ -64,7 +70,7 @@ fn text_of(length: &str, rest: &mut &[u8]) -> Option<Option<String>> {
 mod tests {
     use super::*;
 
-    const WHOLE: &str = "1 1000 0 2000 3000 00000000000000ab 3 -1 0 4\nwhynext";
+    const WHOLE: &str = "2 1000 0 2000 3000 00000000000000ab 3 -1 0 4 3\nwhynextjti";
 
     fn token() -> TokenId {
         TokenId::parse("jti").unwrap()
@@ -84,7 +90,7 @@ mod tests {
     #[test]
     fn texts_may_hold_anything_that_is_text() {
         let reason = "a\nb 1 {ü} ☃";
-        let text = format!("1 1 1 2 3 0 {} -1 -1 -1\n{reason}", reason.len());
+        let text = format!("2 1 1 2 3 0 {} -1 -1 -1 3\n{reason}jti", reason.len());
         assert_eq!(decode(&token(), text.as_bytes()).unwrap().reason.as_deref(), Some(reason));
     }
 
@@ -94,18 +100,20 @@ mod tests {
             assert!(decode(&token(), &WHOLE.as_bytes()[..cut]).is_none(), "{cut}");
         }
         for (from, to) in [
-            ("1 1000", "2 1000"),
+            ("2 1000", "1 1000"),
             ("1000 0", "1000 2"),
             ("1000", "-5"),
             ("ab 3", "ab 99"),
             ("ab 3", "xy 3"),
-            ("0 4\n", "0 4 5\n"),
-            ("whynext", "whynextx"),
-            ("whynext", "why\u{1}\u{1}\u{1}\u{1}"),
+            ("4 3\n", "4 3 5\n"),
+            ("4 3\n", "4 -1\n"),
+            ("nextjti", "nextjtix"),
+            ("nextjti", "nextjtx"),
+            ("next", "\u{1}\u{1}\u{1}\u{1}"),
         ] {
             assert!(decode(&token(), WHOLE.replacen(from, to, 1).as_bytes()).is_none(), "{to}");
         }
-        assert!(decode(&token(), b"1 1 1 2 3 0 1 -1 -1 -1\n\xff").is_none());
+        assert!(decode(&token(), b"2 1 1 2 3 0 1 -1 -1 -1 3\n\xffjti").is_none());
         assert!(decode(&token(), b"").is_none());
     }
 }

@@ -1,7 +1,9 @@
 //! The revoked tokens of one server.
 
 use async_trait::async_trait;
-use redis::{ErrorKind as Kind, FromRedisValue, ServerErrorKind, from_redis_value};
+use redis::{
+    ErrorKind as Kind, FromRedisValue, RedisResult, ServerErrorKind, Value, from_redis_value,
+};
 use syntrix_storage_core::backend::{
     CallContext, Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed,
 };
@@ -45,12 +47,27 @@ impl Revocations {
     ) -> Result<Changed> {
         let store = self.lease.store()?;
         let keys = store.keys.token(&request.token);
-        let invocation = store.scripts.change(change, &keys, request);
-        store.invoke(&invocation, context).await
+        let confirmed = store.changes.is_some();
+        let invocation = store.scripts.change(change, &keys, request, confirmed);
+        store.change(&invocation, context).await
     }
 }
 
 impl Store {
+    /// Runs a script that changes something, and waits for replicas if they are to have it.
+    pub(crate) async fn change<T: FromRedisValue>(
+        &self,
+        invocation: &Invocation<'_>,
+        context: &CallContext,
+    ) -> Result<T> {
+        let Some(changes) = &self.changes else { return self.invoke(invocation, context).await };
+        let mut answer = changes.make(invocation.by_digest(), context.deadline).await?;
+        if is_unknown(&answer) {
+            answer = changes.make(invocation.by_text(), context.deadline).await?;
+        }
+        parsed(answer)
+    }
+
     /// Runs a script by its digest, and with its text where the server does not know it yet: then nothing was run.
     pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
@@ -58,16 +75,23 @@ impl Store {
         context: &CallContext,
     ) -> Result<T> {
         let by_digest = invocation.by_digest();
-        let answer = self.link.answer(Request::Command(&by_digest), context.deadline).await?;
-        match answer {
-            Err(error) if error.kind() == Kind::Server(ServerErrorKind::NoScript) => {
-                self.link.command(&invocation.by_text(), context.deadline).await
-            }
-            answer => answer
-                .and_then(|answer| Ok(from_redis_value(answer)?))
-                .map_err(|error| from_redis(&error)),
+        let mut answer = self.link.answer(Request::Command(&by_digest), context.deadline).await?;
+        if is_unknown(&answer) {
+            let by_text = invocation.by_text();
+            answer = self.link.answer(Request::Command(&by_text), context.deadline).await?;
         }
+        parsed(answer)
     }
+}
+
+/// Whether the server does not know the script.
+fn is_unknown(answer: &RedisResult<Value>) -> bool {
+    let unknown = Kind::Server(ServerErrorKind::NoScript);
+    answer.as_ref().is_err_and(|error| error.kind() == unknown)
+}
+
+fn parsed<T: FromRedisValue>(answer: RedisResult<Value>) -> Result<T> {
+    answer.and_then(|answer| Ok(from_redis_value(answer)?)).map_err(|error| from_redis(&error))
 }
 
 pub(crate) fn decode(token: &TokenId, stored: Option<&[u8]>) -> Result<Option<Revocation>> {
@@ -131,7 +155,6 @@ impl RevocationBackend for Revocations {
         outcome(&self.change(Change::Join, &request, context).await?)
     }
 
-    /// What lies under a key does not name its token, so there is no scan.
     async fn merge(
         &self,
         record: Revocation,
@@ -169,6 +192,15 @@ impl RevocationBackend for Revocations {
         Ok(witnessed(insertion, &changed))
     }
 
+    async fn scan(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<Revocation>> {
+        self.lease.store()?.list(after, limit, context).await
+    }
+
     /// The server removes a record itself when its time is over.
     async fn purge(&self, _: usize) -> Result<PurgeReport> {
         self.lease.store().map(|_| PurgeReport::default())
@@ -186,7 +218,8 @@ impl RevocationBackend for Revocations {
         marks::verify(&store.link, &store.keys, store.canary).await?;
         let fsync = store.fsync_policy().await;
         let nodes: Vec<_> = nodes.into_iter().map(|(_, facts)| facts).collect();
-        let report = report(&nodes, fsync.as_deref());
+        let needed = store.link.replicas_needed();
+        let report = report(&nodes, fsync.as_deref(), needed).with_fact("replicasNeeded", needed);
         Ok(report.with_fact("storeId", marks::hexadecimal(store.canary)))
     }
 
@@ -206,9 +239,11 @@ impl Store {
     }
 }
 
-fn report(nodes: &[Facts], fsync: Option<&str>) -> HealthReport {
-    let ready =
-        nodes.iter().all(|facts| facts.is_primary() && !facts.is("aof_last_write_status", "err"));
+fn report(nodes: &[Facts], fsync: Option<&str>, replicas: usize) -> HealthReport {
+    let ready = nodes.iter().all(|facts| {
+        let writes = !facts.is("aof_last_write_status", "err");
+        facts.is_primary() && writes && facts.replicas_in_touch() >= replicas
+    });
     let evicted: u64 = nodes.iter().map(Facts::evicted_keys).sum();
     let first = |key| nodes.first().and_then(|facts| facts.get(key)).unwrap_or("unknown");
     let mut report = HealthReport::new(KIND, ready)

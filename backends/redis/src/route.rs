@@ -1,29 +1,37 @@
 //! The three ways to a server: its address, the sentinels that know it, or the nodes of a cluster.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionInfo, IntoConnectionInfo,
-    Pipeline, RedisConnectionInfo, RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionInfo, ErrorKind as Kind,
+    IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisFuture, RedisResult, TlsCertificates,
+    TlsMode, Value,
 };
-use syntrix_storage_core::{Error, ErrorKind, Result, Secret, TlsSettings};
+use syntrix_storage_core::{Error, ErrorKind, Result, TlsSettings};
 
 use crate::address::{Node, Target};
 use crate::error::from_redis;
 use crate::facts::Facts;
-use crate::settings::{SentinelSettings, Settings};
+use crate::sentinels::{Outlook, Sentinels};
+use crate::settings::Settings;
 
 /// How a cluster's client, which looks for the right node itself, tries again; a change that is sent twice is applied once.
 const CLUSTER_RETRIES: u32 = 3;
 
 /// How to connect. Has passwords in it and therefore prints nothing.
-pub(crate) enum Route {
+pub(crate) struct Route {
+    way: Way,
+    /// Whether changes have a connection of their own, on which they can wait for replicas.
+    apart: bool,
+}
+
+enum Way {
     /// To this server.
     Single(Box<Client>),
     /// To the primary that the sentinels name, asked anew each time.
@@ -32,26 +40,16 @@ pub(crate) enum Route {
     Cluster(Box<ClusterClient>),
 }
 
-/// Everything it takes to ask the sentinels.
-pub(crate) struct Sentinels {
-    target: Target,
-    settings: SentinelSettings,
-    certificates: Option<TlsCertificates>,
-}
-
-/// The address of a primary as sentinels name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named(String);
-
-impl Named {
-    fn of(client: &Client) -> Self {
-        Self(client.get_connection_info().addr().to_string())
-    }
-}
-
-/// An open connection; clones share it.
+/// Open connections to one server, or to one cluster; clones share them.
 #[derive(Clone)]
-pub(crate) enum Connection {
+pub(crate) struct Connection {
+    calls: Wire,
+    /// Where whoever waits for replicas holds nobody else up. Behind one pointer: every check clones the connection.
+    changes: Option<Arc<Wire>>,
+}
+
+#[derive(Clone)]
+enum Wire {
     Plain(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
@@ -68,51 +66,74 @@ impl Route {
             true => read(&settings.tls.within(data_dir))?,
             false => None,
         };
-        let built = match (&settings.sentinel, settings.cluster) {
+        let way = match (&settings.sentinel, settings.cluster) {
             (Some(sentinel), _) => {
-                let (target, settings) = (target.clone(), sentinel.clone());
-                Ok(Self::Sentinel(Box::new(Sentinels { target, settings, certificates })))
+                Sentinels::new(target, sentinel, certificates).map(Box::new).map(Way::Sentinel)
             }
-            (None, true) => {
-                cluster(settings, target, certificates).map(Box::new).map(Self::Cluster)
+            (None, true) => cluster(settings, target, certificates).map(Box::new).map(Way::Cluster),
+            (None, false) => {
+                server(target, &target.nodes[0], certificates).map(Box::new).map(Way::Single)
             }
-            (None, false) => single(target, certificates).map(Box::new).map(Self::Single),
         };
-        built.map_err(|error| from_redis(&error).in_operation("open"))
+        let way = way.map_err(|error| from_redis(&error).in_operation("open"))?;
+        Ok(Self { way, apart: settings.replicas_min() > 0 })
     }
 
-    /// Opens a connection, and says which server the sentinels named for it. The caller bounds the time.
-    pub(crate) async fn connect(&self) -> RedisResult<(Connection, Option<Named>)> {
-        match self {
-            Self::Single(client) => Ok((plain(client).await?, None)),
-            Self::Sentinel(sentinels) => {
-                let client = sentinels.primary().await?;
-                Ok((plain(&client).await?, Some(Named::of(&client))))
+    /// Opens connections, and says what the sentinels told of the server. The caller bounds the time.
+    pub(crate) async fn connect(&self) -> RedisResult<(Connection, Option<Outlook>)> {
+        match &self.way {
+            Way::Single(client) => Ok((self.plain(client).await?, None)),
+            Way::Sentinel(sentinels) => {
+                let outlook = sentinels.outlook().await?;
+                let client = sentinels.server(&outlook.primary)?;
+                Ok((self.plain(&client).await?, Some(outlook)))
             }
-            Self::Cluster(client) => {
-                Ok((Connection::Cluster(client.get_async_connection().await?), None))
+            Way::Cluster(client) => {
+                let calls = Wire::Cluster(client.get_async_connection().await?);
+                let changes = match self.apart {
+                    true => Some(Arc::new(Wire::Cluster(client.get_async_connection().await?))),
+                    false => None,
+                };
+                Ok((Connection { calls, changes }, None))
             }
         }
     }
 
-    /// Whether the sentinels name another server by now. One that was replaced does not know it before they tell it, which
-    /// takes them ten seconds, and answers meanwhile from what it has. Where no sentinel answers, nobody does.
-    pub(crate) async fn names_another(&self, than: &Named) -> bool {
-        let Self::Sentinel(sentinels) = self else { return false };
-        sentinels.primary().await.is_ok_and(|client| Named::of(&client) != *than)
+    /// What the sentinels say by now, if there are any and one answers. A primary that was replaced does not know it before
+    /// they tell it, which takes them ten seconds, and answers meanwhile from what it has.
+    pub(crate) async fn outlook(&self) -> Option<Outlook> {
+        let Way::Sentinel(sentinels) = &self.way else { return None };
+        sentinels.outlook().await.ok()
+    }
+
+    pub(crate) fn has_sentinels(&self) -> bool {
+        matches!(self.way, Way::Sentinel(_))
+    }
+
+    async fn plain(&self, client: &Client) -> RedisResult<Connection> {
+        let calls = Wire::Plain(plain(client).await?);
+        let changes = match self.apart {
+            true => Some(Arc::new(Wire::Plain(plain(client).await?))),
+            false => None,
+        };
+        Ok(Connection { calls, changes })
     }
 }
 
-async fn plain(client: &Client) -> RedisResult<Connection> {
+async fn plain(client: &Client) -> RedisResult<MultiplexedConnection> {
     // Every call has a deadline of its own.
     let config =
         AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-    let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-    Ok(Connection::Plain(connection))
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
-fn single(target: &Target, certificates: Option<TlsCertificates>) -> RedisResult<Client> {
-    let info = info(target, &target.nodes[0])?;
+/// How to connect to one server.
+pub(crate) fn server(
+    target: &Target,
+    node: &Node,
+    certificates: Option<TlsCertificates>,
+) -> RedisResult<Client> {
+    let info = info(target, node)?;
     match certificates {
         Some(certificates) => Client::build_with_tls(info, certificates),
         None => Client::open(info),
@@ -161,45 +182,6 @@ fn login(target: &Target) -> RedisConnectionInfo {
     login
 }
 
-impl Sentinels {
-    /// The server that they name. The connections to them end with the call.
-    async fn primary(&self) -> RedisResult<Client> {
-        self.client()?.async_get_client().await
-    }
-
-    fn client(&self) -> RedisResult<SentinelClient> {
-        let Self { target, settings, certificates } = self;
-        let sentinels =
-            target.nodes.iter().map(|node| node.address(target.transport.is_encrypted()));
-        let kind = SentinelServerType::Master;
-        let mut builder = SentinelClientBuilder::new(sentinels, &settings.master, kind)?
-            .set_client_to_redis_db(target.db.into());
-        if target.transport.is_encrypted() {
-            builder = builder
-                .set_client_to_redis_tls_mode(TlsMode::Secure)
-                .set_client_to_sentinel_tls_mode(TlsMode::Secure);
-        }
-        if let Some(certificates) = certificates {
-            builder = builder
-                .set_client_to_redis_certificates(certificates.clone())
-                .set_client_to_sentinel_certificates(certificates.clone());
-        }
-        if let Some(username) = &target.username {
-            builder = builder.set_client_to_redis_username(username);
-        }
-        if let Some(password) = &target.password {
-            builder = builder.set_client_to_redis_password(password.expose());
-        }
-        if let Some(username) = &settings.username {
-            builder = builder.set_client_to_sentinel_username(username);
-        }
-        if let Some(password) = settings.password.as_ref().map(Secret::expose) {
-            builder = builder.set_client_to_sentinel_password(password);
-        }
-        builder.build()
-    }
-}
-
 /// The files that `tls` names, if any. Their paths are told, never what is in them.
 fn read(tls: &TlsSettings) -> Result<Option<TlsCertificates>> {
     let read = |path: &Path| {
@@ -236,6 +218,57 @@ pub(crate) enum Request<'a> {
 
 impl Connection {
     pub(crate) async fn send(&mut self, request: Request<'_>) -> RedisResult<Value> {
+        self.calls.send(request).await
+    }
+
+    /// Sends changes, and waits until `replicas` have them if any are to. The last answer is how many do; each other one is
+    /// its command's own. In a cluster all must have the same place.
+    pub(crate) async fn send_confirmed(
+        &self,
+        changes: &[Cmd],
+        replicas: usize,
+        wait: Duration,
+    ) -> RedisResult<Vec<Value>> {
+        let mut pipeline = Pipeline::with_capacity(changes.len() + 1);
+        for change in changes {
+            pipeline.add_command(change.clone());
+        }
+        if replicas > 0 {
+            pipeline.cmd("WAIT").arg(replicas).arg(milliseconds(wait));
+        }
+        let mut wire = self.changes.as_deref().unwrap_or(&self.calls).clone();
+        let mut answers = wire.req_packed_commands(&pipeline, 0, pipeline.len()).await?;
+        if replicas == 0 {
+            answers.push(Value::Int(0));
+        }
+        Ok(answers)
+    }
+
+    /// What each primary says of itself.
+    ///
+    /// # Errors
+    ///
+    /// Also if both connections do not lead to the same server: a name may stand for several.
+    pub(crate) async fn facts(&mut self) -> RedisResult<Vec<(Node, Facts)>> {
+        let facts = self.calls.send(Request::Facts).await.and_then(parse_facts)?;
+        let Some(changes) = self.changes.as_deref() else { return Ok(facts) };
+        let others = changes.clone().send(Request::Facts).await.and_then(parse_facts)?;
+        let same = |(left, right): (&(Node, Facts), &(Node, Facts))| {
+            left.1.get("run_id") == right.1.get("run_id")
+        };
+        if !self.is_cluster() && !facts.iter().zip(&others).all(same) {
+            return Err((Kind::Io, "the address leads to different servers").into());
+        }
+        Ok(facts)
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.calls, Wire::Cluster(_))
+    }
+}
+
+impl Wire {
+    async fn send(&mut self, request: Request<'_>) -> RedisResult<Value> {
         let value = match (request, self) {
             (Request::Command(command), connection) => {
                 connection.req_packed_command(command).await?
@@ -260,15 +293,6 @@ impl Connection {
         };
         value.extract_error()
     }
-
-    /// What each primary says of itself.
-    pub(crate) async fn facts(&mut self) -> RedisResult<Vec<(Node, Facts)>> {
-        self.send(Request::Facts).await.and_then(parse_facts)
-    }
-
-    pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
-    }
 }
 
 /// The answer to [`Request::Facts`]: a text, or a text for each address.
@@ -287,7 +311,7 @@ fn split(address: &str) -> Node {
     Node { host: host.to_owned(), port: port.parse().unwrap_or_default() }
 }
 
-impl ConnectionLike for Connection {
+impl ConnectionLike for Wire {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Plain(connection) => connection.req_packed_command(command),

@@ -9,21 +9,24 @@ use crate::keys::TokenKeys;
 /// Stores what `RevocationRequest::join`, `insert` or `merge_revocation` says, at the server's time. The tests hold it
 /// against these three.
 ///
-/// `KEYS`: record, mark. `ARGV`: what to do, then the request; a text begins with `+`, and `-` is none; last the time of a
-/// record that is merged. Answers the
-/// time, the mark, the outcome, and the record if it was there and stays.
+/// `KEYS`: record, mark. `ARGV`: what to do, then the request; a text begins with `+`, and `-` is none; then the token, the time
+/// of a record that is merged, and 1 if replicas are to confirm what is there afterwards. Answers the time, the mark, the
+/// outcome, and the record if it was there and stays.
+///
+/// `WAIT` speaks of what its own connection wrote. Where replicas are to confirm, a record that stays as it is is therefore
+/// written again: it may be another connection's, which was told that no replica had it.
 ///
 /// `nonce` is the request's own: when the answer to an insertion was lost and it is sent again, it finds that it was
 /// itself the first.
 const CHANGE: &str = r"
 local function decode(text)
   local parts = {string.match(text,
-    '^1 (%d+) ([01]) (%d+) (%d+) (%x+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+)\n()')}
-  if #parts ~= 10 then return nil end
+    '^2 (%d+) ([01]) (%d+) (%d+) (%x+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+)\n()')}
+  if #parts ~= 11 then return nil end
   local record = {revoked = tonumber(parts[1]), immediate = parts[2], expires = tonumber(parts[3]),
     keep = tonumber(parts[4]), nonce = parts[5], texts = {}}
-  local from = parts[10]
-  for at = 1, 4 do
+  local from = parts[11]
+  for at = 1, 5 do
     local length = tonumber(parts[5 + at])
     if length < 0 then
       record.texts[at] = '-'
@@ -38,7 +41,7 @@ end
 
 local function encode(record)
   local lengths, body = {}, ''
-  for at = 1, 4 do
+  for at = 1, 5 do
     local text = record.texts[at]
     if text == '-' then
       lengths[at] = -1
@@ -47,7 +50,7 @@ local function encode(record)
       body = body .. string.sub(text, 2)
     end
   end
-  return string.format('1 %.0f %s %.0f %.0f %s %d %d %d %d\n', record.revoked, record.immediate,
+  return string.format('2 %.0f %s %.0f %.0f %s %d %d %d %d %d\n', record.revoked, record.immediate,
     record.expires, record.keep, record.nonce, unpack(lengths)) .. body
 end
 
@@ -62,8 +65,8 @@ if text then
   if current.keep <= now then current = nil end
 end
 
-local request = {revoked = tonumber(ARGV[10]) or now, immediate = ARGV[2], expires = tonumber(ARGV[3]),
-  keep = tonumber(ARGV[4]), nonce = ARGV[5], texts = {ARGV[6], ARGV[7], ARGV[8], ARGV[9]}}
+local request = {revoked = tonumber(ARGV[11]) or now, immediate = ARGV[2], expires = tonumber(ARGV[3]),
+  keep = tonumber(ARGV[4]), nonce = ARGV[5], texts = {ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]}}
 -- Compared byte by byte: the server's own order is that of its machine's language.
 local function least(left, right)
   if left == '-' then return right end
@@ -76,8 +79,10 @@ local function least(left, right)
   if #left <= #right then return left else return right end
 end
 
+local written = false
 local function put(record)
   redis.call('SET', KEYS[1], encode(record), 'PXAT', string.format('%.0f', record.keep))
+  written = true
 end
 
 local outcome = 'unchanged'
@@ -97,7 +102,8 @@ elseif request.keep <= now and ARGV[1] == 'merge' then
 else
   local joined = {revoked = math.min(current.revoked, request.revoked), immediate = current.immediate,
     expires = math.max(current.expires, request.expires),
-    keep = math.max(current.keep, request.keep), nonce = current.nonce, texts = {}}
+    keep = math.max(current.keep, request.keep), nonce = current.nonce,
+    texts = {[5] = current.texts[5]}}
   if request.immediate == '1' then joined.immediate = '1' end
   for at = 1, 4 do
     joined.texts[at] = current.texts[at]
@@ -112,6 +118,8 @@ else
     outcome = 'tightened'
   end
 end
+-- The write of somebody else, of which nobody knows whether a replica has it, becomes one that ours is waited for.
+if ARGV[12] == '1' and current and not written then put(current) end
 return {string.format('%.0f', now), canary, outcome, outcome == 'present' and text or false}
 ";
 
@@ -195,12 +203,13 @@ impl Scripts {
         }
     }
 
-    /// The change of one record.
+    /// The change of one record, which replicas are to confirm or not.
     pub(crate) fn change<'a>(
         &'a self,
         change: Change,
         keys: &'a TokenKeys,
         request: &RevocationRequest,
+        confirmed: bool,
     ) -> Invocation<'a> {
         let mode = match change {
             Change::Join => "join",
@@ -220,13 +229,15 @@ impl Scripts {
             request.subject.as_deref(),
             request.family.as_deref(),
             request.successor.as_ref().map(TokenId::as_str),
+            Some(request.token.as_str()),
         ];
         let arguments = plain.into_iter().map(String::into_bytes).chain(texts.map(optional));
         let revoked_at = match change {
             Change::Merge(at) => number(at),
             Change::Join | Change::Insert => String::new(),
         };
-        let arguments = arguments.chain([revoked_at.into_bytes()]);
+        let confirmed = u8::from(confirmed).to_string();
+        let arguments = arguments.chain([revoked_at, confirmed].map(String::into_bytes));
         Invocation {
             source: &self.change,
             keys: vec![&keys.record, &keys.canary],

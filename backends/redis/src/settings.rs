@@ -13,6 +13,9 @@ use crate::marks::parse_canary;
 /// Longest prefix: it stands in every key.
 const PREFIX_BYTES_MAX: usize = 64;
 
+/// Longest wait for replicas unless the block says otherwise.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Settings of one `redis` block. Unknown keys are rejected.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -51,6 +54,14 @@ pub(crate) struct Settings {
     /// Longest wait for a new connection, its checks included. Default: `2s`.
     #[serde(default = "default_timeout")]
     pub(crate) connect_timeout: HumanDuration,
+    /// How many replicas must confirm a revocation (`WAIT`) before it is acknowledged; with Sentinel all those that it might
+    /// promote must, and at least so many. Default: 1 with `sentinel` or `cluster`, else 0.
+    #[serde(default)]
+    pub(crate) min_replicas: Option<u16>,
+    /// Longest wait for replicas to confirm; after it the revocation is `unavailable`, and to be repeated. At most
+    /// `operationTimeout`. Default: `1s`, or `operationTimeout` if that is less.
+    #[serde(default)]
+    pub(crate) replica_timeout: Option<HumanDuration>,
     /// Whether a server that is not on this machine may be spoken to without TLS. Default: false.
     #[serde(default)]
     pub(crate) allow_plaintext: bool,
@@ -101,6 +112,18 @@ impl Settings {
         self.store_id.as_ref().map(|id| parse_canary(Some(id.as_bytes())))
     }
 
+    /// How many replicas must confirm. Where another server may take over, at least one, unless the operator says otherwise.
+    pub(crate) fn replicas_min(&self) -> usize {
+        let safe = u16::from(self.sentinel.is_some() || self.cluster);
+        self.min_replicas.unwrap_or(safe).into()
+    }
+
+    /// Longest wait for them.
+    pub(crate) fn replica_wait(&self) -> Duration {
+        let asked = self.replica_timeout.map_or(REPLICA_TIMEOUT, |asked| asked.0);
+        asked.min(self.operation_timeout.0)
+    }
+
     fn check(&self, block: &SettingsNode) -> Result<()> {
         let fault = if !is_prefix(&self.prefix) {
             Some(("prefix", "a prefix has 1 to 64 characters of A-Z a-z 0-9 : . _ -"))
@@ -110,6 +133,10 @@ impl Settings {
             Some(("operationTimeout", "operationTimeout is more than nothing"))
         } else if self.connect_timeout.0.is_zero() {
             Some(("connectTimeout", "connectTimeout is more than nothing"))
+        } else if self.replica_timeout.is_some_and(|wait| wait.0.as_millis() == 0) {
+            Some(("replicaTimeout", "replicaTimeout is at least 1ms"))
+        } else if self.replica_timeout.is_some_and(|wait| wait.0 > self.operation_timeout.0) {
+            Some(("replicaTimeout", "replicaTimeout is at most operationTimeout"))
         } else if self.cluster && self.sentinel.is_some() {
             Some((
                 "sentinel",
@@ -174,6 +201,9 @@ pub(crate) mod tests {
         assert_eq!(refused(&[addr, ("storeId", "abc")]), "storeId");
         assert_eq!(refused(&[addr, ("operationTimeout", "0s")]), "operationTimeout");
         assert_eq!(refused(&[addr, ("connectTimeout", "0ms")]), "connectTimeout");
+        assert_eq!(refused(&[addr, ("replicaTimeout", "0s")]), "replicaTimeout");
+        assert_eq!(refused(&[addr, ("replicaTimeout", "3s")]), "replicaTimeout");
+        assert_eq!(refused(&[addr, ("minReplicas", "-1")]), "minReplicas");
         assert_eq!(refused(&[addr, ("pasword", "x")]), "pasword");
         assert_eq!(refused(&[("db", "0")]), "addr");
     }

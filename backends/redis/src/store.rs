@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use redis::{Value, cmd};
 use syntrix_storage_core::backend::{Canary, OpenContext};
 use syntrix_storage_core::{Result, Transport};
 
 use crate::address::{Node, Target};
+use crate::changes::Changes;
 use crate::connect::Link;
 use crate::error::closed;
 use crate::facts::Facts;
 use crate::gather::Gather;
 use crate::keys::Keys;
+use crate::listing::Listing;
 use crate::marks;
 use crate::route::Route;
 use crate::script::Scripts;
@@ -28,6 +31,9 @@ pub(crate) struct Store {
     /// Whether what is acknowledged outlives the server.
     pub(crate) durable: bool,
     pub(crate) cluster: bool,
+    /// Where changes wait for replicas, if they are to.
+    pub(crate) changes: Option<Changes>,
+    pub(crate) listing: Listing,
     leases: AtomicUsize,
 }
 
@@ -52,6 +58,11 @@ impl Store {
 
     async fn with(link: &Arc<Link>, keys: Keys, settings: &Settings) -> Result<Self> {
         let nodes = link.facts().await?;
+        tell_of_replicas(&nodes, link.replicas_needed(), settings);
+        if settings.replicas_min() > 0 {
+            // Told now rather than by the first revocation, if the user may not.
+            link.command::<Value>(cmd("WAIT").arg(0).arg(1), None).await?;
+        }
         let canary = marks::open(link, &keys, settings.store_id().flatten()).await?;
         Ok(Self {
             link: Arc::clone(link),
@@ -61,6 +72,8 @@ impl Store {
             canary,
             durable: is_durable(&nodes),
             cluster: settings.cluster,
+            changes: (settings.replicas_min() > 0).then(|| Changes::start(link)),
+            listing: Listing::default(),
             leases: AtomicUsize::new(0),
         })
     }
@@ -77,6 +90,28 @@ fn is_durable(nodes: &[(Node, Facts)]) -> bool {
         tracing::warn!(evicted, "Redis has evicted keys: revoked tokens may have become valid");
     }
     durable
+}
+
+/// What an operator should change, though the server is taken: it may be in the middle of a failover.
+fn tell_of_replicas(nodes: &[(Node, Facts)], needed: usize, settings: &Settings) {
+    let least = nodes.iter().map(|(_, facts)| facts.replicas_in_touch()).min().unwrap_or(0);
+    if least < needed {
+        tracing::warn!(
+            replicas = least,
+            needed,
+            "too few replicas follow Redis's primary: nothing can be revoked until they do, or minReplicas says otherwise"
+        );
+    }
+    if needed > 0 && !nodes.iter().all(|(_, facts)| facts.has_replicas_min()) {
+        tracing::warn!(
+            "Redis does not refuse writes that no replica will get: set min-replicas-to-write and min-replicas-max-lag"
+        );
+    }
+    if settings.replicas_min() == 0 && (settings.sentinel.is_some() || least > 0) {
+        tracing::warn!(
+            "a failover of Redis may lose revocations that were acknowledged: set minReplicas"
+        );
+    }
 }
 
 /// One handle's share; the connection ends with the last.

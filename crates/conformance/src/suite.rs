@@ -412,6 +412,7 @@ suite! {
     rev_50 "REV-50"
     rev_51 "REV-51"
     rev_52 "REV-52"
+    rev_53 "REV-53"
     led_01 "LED-01"
     led_02 "LED-02"
     led_03 "LED-03"

@@ -28,12 +28,16 @@ enum Way {
 }
 
 /// Takes connections for ever. All of them end when this is dropped.
-pub(crate) async fn accept(listener: TcpListener, target: SocketAddr, faults: Faults) {
+pub(crate) async fn accept(listener: TcpListener, targets: Vec<SocketAddr>, faults: Faults) {
     let mut open = JoinSet::new();
+    let mut next = targets.iter().cycle();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((client, _)) => _ = open.spawn(connection(client, target, faults.clone())),
+                Ok((client, _)) => {
+                    let Some(target) = next.next() else { return };
+                    open.spawn(connection(client, *target, faults.clone()));
+                }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = open.join_next() => {}

@@ -50,14 +50,28 @@ impl Proxy {
     ///
     /// `InvalidInput` if `target` is another machine; else what listening says.
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
-        if !target.ip().is_loopback() {
-            let text = format!("{target} is not on loopback, and a fault proxy goes nowhere else");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        Self::balance(vec![target]).await
+    }
+
+    /// As [`Proxy::start`], as a balancer does it: each new connection goes to the next one of `targets`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Proxy::start`], and `InvalidInput` if there is no target.
+    pub async fn balance(targets: Vec<SocketAddr>) -> io::Result<Self> {
+        let refused = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        if targets.is_empty() {
+            return refused("a proxy needs a target".to_owned());
+        }
+        if let Some(far) = targets.iter().find(|target| !target.ip().is_loopback()) {
+            return refused(format!(
+                "{far} is not on loopback, and a fault proxy goes nowhere else"
+            ));
         }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (fault, faults) = watch::channel(Fault::None);
-        let accepting = tokio::spawn(carry::accept(listener, target, faults));
+        let accepting = tokio::spawn(carry::accept(listener, targets, faults));
         Ok(Self { address, fault, accepting })
     }
 

@@ -8,7 +8,9 @@ mod breaker;
 mod content;
 mod control;
 mod documents;
+mod extra;
 mod fault;
+mod gauges;
 mod holder;
 mod mirror;
 mod options;
@@ -29,21 +31,24 @@ pub use content::same_content;
 pub use control::RouteControl;
 pub use documents::DocumentRoute;
 pub use fault::MirrorFault;
+pub use gauges::export_metrics;
 pub use options::{MirrorMode, ReplicationOptions};
 pub use plan::{DualWrite, ReadFrom, ReadReplica, RoutePlan, Single, Strategy, Target};
 pub use reads::ReadRules;
 pub use replication::DocumentReplication;
 pub use replicator::DeadLetter;
 pub use replicator::status::{
-    FillStatus, HolderStatus, LagStatus, MirrorStatus, ReplicatedStatus, StatusReport,
+    CompareStatus, FillStatus, HolderStatus, LagStatus, MirrorStatus, ReplicatedStatus,
+    StatusReport,
 };
 pub use revocations::RevocationRoute;
-pub use shadow::{NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+pub use shadow::{LastFailure, NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 pub use swept::accounts::Accounts;
 pub use swept::tokens::Tokens;
 pub use swept::{Brought, Swept, SweptReplication, Written};
 pub use users::UserRoute;
 pub use verify::{
-    Barrier, Depth, Finding, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,
-    VerdictCounts, Verify, VerifyOptions, VerifySummary,
+    Barrier, Depth, Finding, LastVerify, RecordFinding, RecordKey, RecordReport, RecordRoute,
+    RecordsSummary, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict, VerdictCounts,
+    Verify, VerifyOptions, VerifySummary, VerifyUnderWay,
 };

@@ -46,6 +46,8 @@ pub struct ReplicationOptions {
     pub close_timeout: Duration,
     /// Between two passes over the primary of a store without a public feed: accounts and revoked tokens.
     pub sweep_interval: Duration,
+    /// Between two looks at a route for its metrics.
+    pub metrics_interval: Duration,
     /// Where this process shall die, in tests.
     pub fault: Option<MirrorFault>,
 }
@@ -67,6 +69,7 @@ impl Default for ReplicationOptions {
             dead_letters_max: 10_000,
             close_timeout: Duration::from_secs(5),
             sweep_interval: Duration::from_secs(60),
+            metrics_interval: Duration::from_secs(10),
             fault: None,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Applied, Backend, DocumentBackend, Feed, Ledger};
+use syntrix_storage_core::backend::{Applied, Backend, DocumentBackend, Feed, Ledger, StoreKind};
 use syntrix_storage_core::{
     Clock, DocumentPath, Error, ErrorKind, Position, PurgeReport, Result, SystemClock, Timestamp,
 };
@@ -14,13 +14,16 @@ use crate::control::RouteControl;
 use crate::holder;
 use crate::mirror::Mirror;
 use crate::options::{MirrorMode, ReplicationOptions};
+use crate::reads::compare;
+use crate::reads::freshness::barrier;
 use crate::replicator::apply::Applier;
 use crate::replicator::dead_letters::{self, DeadLetter, DeadLetters};
 use crate::replicator::purge::{self, purge_shadow};
-use crate::replicator::records::{self, CheckpointBody, FILL, FillBody, LEASE, LeaseBody};
-use crate::replicator::status::{FillStatus, HolderStatus, LagStatus, StatusReport};
+use crate::replicator::records::{self, CheckpointBody, FILL, FillBody, LEASE};
+use crate::replicator::status::{self, FillStatus, LagStatus, StatusReport};
 use crate::replicator::{Replicator, checkpoint, not_caught_up};
 use crate::shadow::{NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
+use crate::verify::state;
 
 /// Longest wait of a purge for the shadow to catch up.
 const PURGE_WAIT: Duration = Duration::from_secs(5);
@@ -79,6 +82,14 @@ impl DocumentReplication {
         Ok((Arc::clone(&self.primary), Arc::clone(&self.reached()?.store)))
     }
 
+    /// Where comparisons are noted: beside the shadow's data, if that can be written.
+    pub(crate) fn verify_ledger(&self) -> Result<Arc<dyn Ledger>> {
+        Ok(match self.link.is_native() {
+            true => Arc::clone(&self.primary_ledger),
+            false => Arc::clone(&self.reached()?.ledger),
+        })
+    }
+
     pub(crate) fn refuse_native(&self) -> Result<()> {
         match self.link.is_native() {
             false => Ok(()),
@@ -106,6 +117,18 @@ impl DocumentReplication {
     /// Returns when the shadow is filled and has everything that was committed before this call.
     pub(crate) async fn catch_up(&self) -> Result<()> {
         self.replicator.catch_up().await
+    }
+
+    /// Returns when the shadow has everything that was committed before this call, whoever brings it there.
+    async fn pass_end(&self) -> Result<()> {
+        let is_native = async {
+            self.link.opened().await;
+            self.link.is_native()
+        };
+        match is_native.await {
+            true => barrier(self).await,
+            false => self.catch_up().await,
+        }
     }
 
     /// Sends what the primary wrote to the shadow.
@@ -223,15 +246,10 @@ impl DocumentReplication {
     async fn describe_shadow(&self, report: &mut StatusReport) -> Result<()> {
         let Some(shadow) = self.link.get() else { return Ok(()) };
         let ledger = &*shadow.ledger;
-        report.holder = records::read::<LeaseBody>(ledger, LEASE)
-            .await?
-            .map(|(_, body)| body)
-            .filter(|body| !body.released)
-            .map(|body| HolderStatus {
-                name: body.holder,
-                term: body.term,
-                is_here: self.replicator.counts.is_holder.load(Ordering::Acquire),
-            });
+        let is_here = self.replicator.counts.is_holder.load(Ordering::Acquire);
+        report.holder = status::holder(ledger, LEASE, is_here).await?;
+        report.add_verify(state::read(&*self.verify_ledger()?, StoreKind::Documents).await?);
+        report.last_compare = compare::noted(&*self.verify_ledger()?).await?;
         report.dead_letters = Some(dead_letters::each(ledger).await?.len() as u64);
         let Some((_, body)) = checkpoint::read(ledger).await? else { return Ok(()) };
         (report.filled, report.history_lost) = (body.filled && !body.void, body.history_lost);
@@ -284,21 +302,9 @@ fn events_between(place: &Position, end: &Position) -> Option<u64> {
 #[async_trait]
 impl RouteControl for DocumentReplication {
     async fn status(&self) -> Result<StatusReport> {
-        let mut report = StatusReport {
-            store: "documents",
-            strategy: self.strategy.clone(),
-            shadow: self.link.state(),
-            filled: self.link.is_filled(),
-            holder: None,
-            lag: None,
-            mirror: self.mirror.outbox.status(),
-            replicated: self.replicator.counts.report(),
-            dead_letters: None,
-            fill: None,
-            history_lost: 0,
-            feed_window_left_seconds: None,
-            pinned_since_ms: None,
-        };
+        let (mirror, replicated) = (self.mirror.outbox.status(), self.replicator.counts.report());
+        let report = StatusReport::new(StoreKind::Documents, &self.strategy, mirror, replicated);
+        let mut report = report.with_link(&self.link);
         let described = tokio::time::timeout(STATUS_WAIT, self.describe_shadow(&mut report)).await;
         if !matches!(described, Ok(Ok(()))) {
             tracing::debug!(?described, "the status is without what a side did not tell");
@@ -309,9 +315,12 @@ impl RouteControl for DocumentReplication {
     }
 
     async fn drain(&self, limit: Duration) -> Result<()> {
-        match tokio::time::timeout(limit, self.replicator.catch_up()).await {
+        match tokio::time::timeout(limit, self.pass_end()).await {
             Ok(caught_up) => caught_up?,
-            Err(_) => return Err(not_caught_up(limit, &self.link.state())),
+            Err(_) => return Err(not_caught_up(limit, &self.link)),
+        }
+        if self.link.is_native() {
+            return Ok(());
         }
         match self.dead_letters().await?.len() {
             0 => Ok(()),

@@ -1,6 +1,7 @@
 //! The route of a store of revoked tokens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
@@ -15,10 +16,13 @@ use crate::reads::shadow_share;
 use crate::swept::SweptReplication;
 use crate::swept::tokens::Tokens;
 
+/// The shortest time that any clock tells.
+const INSTANT: Duration = Duration::from_millis(1);
+
 /// A store of revoked tokens made of a primary and a shadow that follows it.
 ///
-/// The primary alone decides what is revoked, and its time counts. A check asks both: a token is revoked if either says so. An
-/// error of the shadow fails no check; one of the primary does.
+/// The primary alone decides what is revoked, and its time counts. A check asks both: a token is revoked if either says so, each
+/// by its own clock. An error of the shadow fails no check; one of the primary does.
 #[derive(Debug)]
 pub struct RevocationRoute {
     primary: Arc<dyn RevocationBackend>,
@@ -34,21 +38,22 @@ impl RevocationRoute {
         Self { primary, replication }
     }
 
-    /// What the shadow has of `tokens`, in their order; nothing if it is not well or does not answer within the little time that
-    /// a check may lose by it.
+    /// What the shadow has of `tokens`, in their order and as long as it keeps them; nothing if it is not well or does not
+    /// answer within the little time that a check may lose by it.
     async fn shadows(&self, tokens: &[TokenId], context: &CallContext) -> Vec<Option<Revocation>> {
         let Some((shadow, attempt)) = self.replication.attempt() else { return Vec::new() };
         let limit = shadow_share(context, self.replication.options.mirror_budget);
         let answer = tokio::time::timeout(limit, shadow.get_many(tokens, context)).await;
         let found = match answer {
-            Ok(Ok(found)) if found.canary == Some(shadow.canary()) => Some(found.value),
+            Ok(Ok(found)) if found.canary == Some(shadow.canary()) => Some(found),
             _ => None,
         };
         attempt.end(found.is_some());
-        found.unwrap_or_else(|| {
+        let Some(Witnessed { value, now, .. }) = found else {
             tracing::debug!("the shadow took no part in a check");
-            Vec::new()
-        })
+            return Vec::new();
+        };
+        value.into_iter().map(|record| record.filter(|record| record.is_kept(now))).collect()
     }
 }
 
@@ -58,14 +63,18 @@ impl Drop for RevocationRoute {
     }
 }
 
-/// The stricter of both.
+/// The stricter of both. What the shadow keeps is kept, also if the primary's clock is ahead of the shadow's and its own record
+/// is gone already.
 fn both(
     primary: Option<Revocation>,
     shadow: Option<Revocation>,
     now: Timestamp,
 ) -> Option<Revocation> {
     match shadow {
-        Some(shadow) => merge_revocation(&shadow, primary.as_ref(), now).1.or(primary),
+        Some(mut shadow) => {
+            shadow.keep_until = shadow.keep_until.max(now.saturating_add(INSTANT));
+            merge_revocation(&shadow, primary.as_ref(), now).1.or(primary)
+        }
         None => primary,
     }
 }

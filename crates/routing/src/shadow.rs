@@ -2,18 +2,21 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use syntrix_storage_core::backend::{Backend, Ledger, StoreId};
-use syntrix_storage_core::{Error, Result};
+use syntrix_storage_core::backend::{Access, Backend, Ledger, StoreId};
+use syntrix_storage_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::watch;
 
 /// First pause between two attempts to open the shadow.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+const OTHER_REPLICA: &str = "the shadow is a replica of another database than the primary, and cannot be written to; \
+     name a replica of the primary, or a database of the shadow's own";
 
 /// Opens the shadow's backend; called again while it fails.
 #[async_trait]
@@ -38,6 +41,17 @@ pub enum ShadowState {
     Dropped,
     /// The route was closed.
     Closed,
+}
+
+/// The last call to the shadow that failed, while it was opened, filled or followed.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastFailure {
+    /// When, by this process's clock, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The error.
+    pub reason: String,
 }
 
 /// What becomes of a shadow that the primary's own database feeds: a standby, a secondary.
@@ -70,6 +84,7 @@ impl<S: ?Sized> Clone for OpenShadow<S> {
 /// The way to a shadow. `S` is the store: `dyn DocumentBackend` and its kin.
 pub struct ShadowLink<S: ?Sized> {
     state: watch::Sender<ShadowState>,
+    last_failure: Mutex<Option<LastFailure>>,
     open: OnceLock<OpenShadow<S>>,
     /// The shadow's checkpoint names our primary, so it may be written to.
     mirrored: AtomicBool,
@@ -91,6 +106,7 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
     ) -> Arc<Self> {
         let link = Arc::new(Self {
             state: watch::Sender::new(ShadowState::Connecting),
+            last_failure: Mutex::new(None),
             open: OnceLock::new(),
             mirrored: AtomicBool::new(false),
             filled: AtomicBool::new(false),
@@ -139,6 +155,10 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
                 "the shadow is the primary itself or a native replica of it, which is read and never written; \
                  name another database, or use `strategy: read-replica`",
             );
+            return Ok(());
+        }
+        if !is_native && backend.access() == Access::Replica {
+            self.refuse(OTHER_REPLICA);
             return Ok(());
         }
         let shadow = OpenShadow { store: take(&*backend)?, ledger };
@@ -200,7 +220,18 @@ impl<S: ?Sized> ShadowLink<S> {
 
     /// A call to the shadow failed.
     pub fn failed(&self, error: &Error) {
-        self.set(ShadowState::Down(error.to_string()));
+        let reason = error.to_string();
+        if error.kind() != ErrorKind::Closed {
+            let at_ms = SystemClock.now().as_milliseconds();
+            let failure = LastFailure { at_ms, reason: reason.clone() };
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        }
+        self.set(ShadowState::Down(reason));
+    }
+
+    /// What failed last, if anything did; it may be over. A shadow that answers some calls and fails others is up in between.
+    pub fn last_failure(&self) -> Option<LastFailure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A call to the shadow succeeded.
@@ -216,6 +247,12 @@ impl<S: ?Sized> ShadowLink<S> {
         if self.set(ShadowState::Refused(reason.to_owned())) {
             tracing::error!(reason, "the shadow is refused; nothing is written to it");
         }
+    }
+
+    /// A native replica is one of the primary (again): it may be read.
+    pub(crate) fn accept_native(&self) {
+        self.filled.store(true, Ordering::Release);
+        self.set(ShadowState::Up);
     }
 
     /// The route was given up.

@@ -23,13 +23,13 @@ struct Open {
 }
 
 impl Backends {
-    /// Opens a block's backend, or hands out the one that is open. A shadow that hangs while it is opened holds up nobody.
+    /// Opens a block's backend for `context`'s access, or hands out the one that is open. A shadow that hangs while it is opened holds up nobody.
     pub(crate) async fn open(
         &self,
         block: &ConfiguredBlock,
         context: &OpenContext,
     ) -> Result<Arc<dyn Backend>> {
-        let key = block.provider.connection_key();
+        let key = format!("{:?} {}", context.access, block.provider.connection_key());
         if let Some(open) = self.find(&key)? {
             return Ok(open);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use syntrix_storage_core::backend::{
-    Backend, OpenContext, RevocationBackend, StoreKind, UserBackend,
+    Access, Backend, OpenContext, RevocationBackend, StoreKind, UserBackend,
 };
 use syntrix_storage_core::{Result, TokenRevocationStore as _, UserStore as _};
 use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
@@ -11,6 +11,7 @@ use syntrix_storage_registry::{Mirror, Reads, Route, StoragePlan, Strategy};
 use syntrix_storage_routing::{
     Accounts, DocumentReplication, DocumentRoute, MirrorMode, NativeReplica, ReadFrom,
     ReplicationOptions, RevocationRoute, Swept, SweptReplication, Tokens, UserRoute,
+    export_metrics,
 };
 
 use crate::config::{StorageConfig, primary};
@@ -53,6 +54,9 @@ impl<'config> Opening<'config> {
             let route = self.documents(&*backend)?;
             self.stores.documents = Some(Arc::new(DocumentEngine::start(Arc::new(route), options)));
         }
+        for (_, route) in &self.stores.routes {
+            export_metrics(route, self.config.replication.metrics_interval);
+        }
         Ok(self.stores)
     }
 
@@ -66,16 +70,20 @@ impl<'config> Opening<'config> {
 
     fn documents(&mut self, backend: &dyn Backend) -> Result<DocumentRoute> {
         let (primary, route) = (backend.documents()?, self.route(StoreKind::Documents)?);
-        let (native, make): (_, fn(_, _, _, _) -> _) = match route.strategy {
+        let (native, access, make): (_, _, fn(_, _, _, _) -> _) = match route.strategy {
             Strategy::Single => return Ok(DocumentRoute::single(primary, backend.ledger().ok())),
-            Strategy::DualWrite => (NativeReplica::Refused, DocumentRoute::dual_write),
-            Strategy::ReadReplica => (NativeReplica::Read, DocumentRoute::read_replica),
+            Strategy::DualWrite => {
+                (NativeReplica::Refused, Access::Write, DocumentRoute::dual_write)
+            }
+            Strategy::ReadReplica => {
+                (NativeReplica::Read, Access::Replica, DocumentRoute::read_replica)
+            }
         };
         let replication = DocumentReplication::start(
             route.strategy.as_str(),
             Arc::clone(&primary),
             backend.ledger()?,
-            self.shadow(StoreKind::Documents),
+            self.shadow(StoreKind::Documents, access),
             native,
             self.replication_options(&route),
         );
@@ -87,7 +95,10 @@ impl<'config> Opening<'config> {
     fn users(&mut self, backend: &dyn Backend) -> Result<Arc<dyn UserBackend>> {
         let primary = backend.users()?;
         Ok(match self.swept::<Accounts>(&primary, backend)? {
-            Some(replication) => Arc::new(UserRoute::dual_write(primary, replication)),
+            Some(replication) => {
+                self.stores.record_routes.push((StoreKind::Users, Arc::clone(&replication) as _));
+                Arc::new(UserRoute::dual_write(primary, replication))
+            }
             None => primary,
         })
     }
@@ -95,7 +106,11 @@ impl<'config> Opening<'config> {
     fn revocations(&mut self, backend: &dyn Backend) -> Result<Arc<dyn RevocationBackend>> {
         let primary = backend.revocations()?;
         Ok(match self.swept::<Tokens>(&primary, backend)? {
-            Some(replication) => Arc::new(RevocationRoute::dual_write(primary, replication)),
+            Some(replication) => {
+                let route = (StoreKind::Revocations, Arc::clone(&replication) as _);
+                self.stores.record_routes.push(route);
+                Arc::new(RevocationRoute::dual_write(primary, replication))
+            }
             None => primary,
         })
     }
@@ -114,7 +129,7 @@ impl<'config> Opening<'config> {
             route.strategy.as_str(),
             Arc::clone(primary),
             backend.ledger()?,
-            self.shadow(K::STORE),
+            self.shadow(K::STORE, Access::Write),
             self.replication_options(&route),
         );
         self.stores.routes.push((K::STORE, Arc::clone(&replication) as _));
@@ -126,11 +141,11 @@ impl<'config> Opening<'config> {
     }
 
     /// What opens a store's shadow, when it can be reached.
-    fn shadow(&self, store: StoreKind) -> Arc<Shadow> {
+    fn shadow(&self, store: StoreKind, access: Access) -> Arc<Shadow> {
         Arc::new(Shadow {
             plan: Arc::clone(&self.plan),
             store,
-            context: self.context.clone(),
+            context: self.context.clone().with_access(access),
             backends: Arc::clone(&self.backends),
         })
     }

@@ -10,7 +10,7 @@ use syntrix_storage_core::{
     TokenRevocationStore, UserStore,
 };
 use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
-use syntrix_storage_routing::{DocumentReplication, RouteControl};
+use syntrix_storage_routing::{DocumentReplication, RecordRoute, RouteControl};
 use tokio::sync::OnceCell;
 
 use crate::config::StorageConfig;
@@ -262,6 +262,51 @@ impl Storage {
     pub fn document_route(&self) -> Result<Arc<DocumentReplication>> {
         let route = self.0.stores.document_route.clone();
         route.ok_or_else(|| no_route(StoreKind::Documents))
+    }
+
+    /// The accounts' or the revoked tokens' way to their shadow, for tools that compare and repair it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Storage::routing`]. Documents have [`Storage::document_route`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use syntrix_storage::backend::StoreKind;
+    /// use syntrix_storage::routing::{Depth, VerifyOptions};
+    /// use syntrix_storage::{NewUser, Secret, Storage, StorageConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> syntrix_storage::Result<()> {
+    /// let text = "
+    /// storage:
+    ///   user:
+    ///     backend: main
+    ///     main: {kind: memory}
+    ///     other: {kind: memory}
+    ///   routing:
+    ///     user: {strategy: dual-write, shadow: other}
+    /// ";
+    /// let storage = Storage::from_config(StorageConfig::from_yaml(text, "storage.yaml")).await?;
+    /// let ada = NewUser::new("Ada", Secret::new("$argon2id$v=19$..."), "argon2id");
+    /// storage.users()?.create_user(ada, Default::default()).await?;
+    ///
+    /// let options = VerifyOptions::default().with_depth(Depth::Deep);
+    /// let mut print = |finding: syntrix_storage::routing::RecordFinding| {
+    ///     println!("{:?} {}", finding.verdict, finding.record);
+    ///     Ok(())
+    /// };
+    /// let route = storage.record_route(StoreKind::Users)?;
+    /// let summary = route.verify(options, Duration::from_secs(10), &mut print).await?;
+    /// assert!(summary.equal && summary.compared == 1);
+    /// # storage.close().await
+    /// # }
+    /// ```
+    pub fn record_route(&self, store: StoreKind) -> Result<Arc<dyn RecordRoute>> {
+        self.0.stores.record_route(store).ok_or_else(|| no_route(store))
     }
 
     /// Removes what is expired, up to `limit` records of each open store: tombstones and revocations.

@@ -9,7 +9,7 @@ use syntrix_storage_core::{
     StoreAdmin, TokenRevocationStore, UserStore,
 };
 use syntrix_storage_engine::{DocumentEngine, RevocationEngine, UserEngine};
-use syntrix_storage_routing::{DocumentReplication, RouteControl};
+use syntrix_storage_routing::{DocumentReplication, RecordRoute, RouteControl};
 
 /// What the configuration has a section for.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Stores {
     pub(crate) revocations: Option<Arc<RevocationEngine>>,
     /// The documents' way to their shadow, if they have one.
     pub(crate) document_route: Option<Arc<DocumentReplication>>,
+    /// The accounts' and the revoked tokens' ways to their shadows, for who compares them.
+    pub(crate) record_routes: Vec<(StoreKind, Arc<dyn RecordRoute>)>,
     /// Of stores with a shadow.
     pub(crate) routes: Vec<(StoreKind, Arc<dyn RouteControl>)>,
 }
@@ -87,6 +89,11 @@ impl Stores {
 
     pub(crate) fn route(&self, store: StoreKind) -> Option<Arc<dyn RouteControl>> {
         let mut routes = self.routes.iter();
+        routes.find(|(routed, _)| *routed == store).map(|(_, route)| Arc::clone(route))
+    }
+
+    pub(crate) fn record_route(&self, store: StoreKind) -> Option<Arc<dyn RecordRoute>> {
+        let mut routes = self.record_routes.iter();
         routes.find(|(routed, _)| *routed == store).map(|(_, route)| Arc::clone(route))
     }
 

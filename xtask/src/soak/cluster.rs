@@ -50,11 +50,6 @@ pub(super) trait Cluster {
         1500..=3000
     }
 
-    /// How long before a kill a revocation may have been acknowledged that the database, as documented, may lose.
-    fn forgets_before_a_kill(&self) -> Option<Duration> {
-        None
-    }
-
     /// Whether the writers themselves are what is killed, and need not be spared.
     fn kills_writers(&self) -> bool {
         false

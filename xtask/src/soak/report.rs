@@ -20,8 +20,6 @@ struct Found {
     revoked: usize,
     state_lost: usize,
     reopened: usize,
-    /// When each revocation that is lost in the end was acknowledged.
-    forgotten_at: Vec<u64>,
     findings: Findings,
 }
 
@@ -45,8 +43,6 @@ pub(super) struct Report {
     /// Worst time to first success, and what it came after.
     worst: Option<(Duration, String)>,
     late: Vec<String>,
-    /// Forgotten revocations that the database may lose, as documented.
-    excused: usize,
 }
 
 impl Report {
@@ -71,20 +67,6 @@ impl Report {
             }
         }
         Ok(report)
-    }
-
-    /// Excuses what was acknowledged so short before a kill, or while it lasted, that the database itself may have lost it.
-    pub(super) fn excuse(&mut self, strikes: &[Strike], before: Option<Duration>) {
-        let Some(before) = before else { return };
-        let before = u64::try_from(before.as_micros()).unwrap_or(u64::MAX);
-        let is_excused = |at: &&u64| {
-            let mut kills = strikes.iter().filter(|strike| strike.kind == Kind::Kill);
-            kills.any(|it| (it.began.saturating_sub(before)..=it.accepted).contains(*at))
-        };
-        let lost = self.found.forgotten_at.iter().filter(is_excused).count();
-        let all = lost == self.found.forgotten_at.len();
-        // Answers during the run speak of the same tokens.
-        self.excused = if all { self.found.findings.forgotten } else { lost };
     }
 
     fn measure(&mut self, strike: &Strike, first: Duration) {
@@ -125,7 +107,7 @@ impl Report {
             ("doubled", findings.doubled),
             ("reordered", findings.reordered),
             ("wrong", findings.wrong),
-            ("forgotten revocations", findings.forgotten.saturating_sub(self.excused)),
+            ("forgotten revocations", findings.forgotten),
         ];
         for (what, count) in counted.into_iter().filter(|(_, count)| *count > 0) {
             failures.push(format!("{count} {what}"));
@@ -154,11 +136,7 @@ impl Report {
             reordered.to_string(),
             wrong.to_string(),
             revoked.to_string(),
-            if self.excused > 0 {
-                format!("{forgotten} ({} may be)", self.excused)
-            } else {
-                forgotten.to_string()
-            },
+            forgotten.to_string(),
             format!("{}/{}", self.found.state_lost, self.found.reopened),
             worst,
         ]

@@ -1,8 +1,7 @@
 //! Redis with Sentinel: a primary, two replicas and three sentinels.
 //!
-//! Replication is asynchronous and the backend cannot change that: a primary that dies before any replica has a
-//! revocation takes it along, as `docs/backends/redis.md` says. What is forgotten is counted, and may only be
-//! what was acknowledged just before a primary died.
+//! Replication is asynchronous, so the backend waits for replicas before it acknowledges; as `docs/backends/redis.md` says,
+//! nothing that was acknowledged may be forgotten.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,9 +20,6 @@ const NAME: &str = "main";
 
 /// Longest until there is another primary, and all replicas follow it.
 const FAILOVER_MAX: Duration = Duration::from_secs(60);
-
-/// How long before its primary's death a revocation may have been acknowledged that is lost: `min-replicas-max-lag` and its heartbeat.
-const LAG_MAX: Duration = Duration::from_secs(2);
 
 /// Silence after which a sentinel takes a primary for dead. Longer than any drawn fault.
 const DOWN_AFTER_MS: u32 = 2500;
@@ -266,9 +262,5 @@ impl Cluster for Watched {
             let mut others = (0..3).filter(|member| *member != primary);
             others.all(|member| it.follows(member, primary)) && it.all_known()
         })
-    }
-
-    fn forgets_before_a_kill(&self) -> Option<Duration> {
-        Some(LAG_MAX)
     }
 }

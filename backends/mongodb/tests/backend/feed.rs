@@ -223,3 +223,26 @@ async fn a_dropped_collection_ends_no_watch_and_a_dropped_database_ends_it_loudl
     assert_eq!(error.expired_reason(), Some(ExpiredReason::Diverged));
     fixture.finish().await;
 }
+
+/// Case 18 of the catalogue of routes: an update in place tells the record as it is by now, or nothing if it is gone; it is never
+/// taken for a delete, which would remove the document from a shadow.
+#[tokio::test]
+async fn case_18_a_foreign_update_tells_a_newer_record_or_nothing_and_never_a_delete() {
+    let fixture = Fixture::open().await;
+    let raw = fixture.raw_documents().await;
+    let set = |n: i64| doc! { "$set": { "data.n": n } };
+    fixture.insert("c/a", json!({"n": 1})).await;
+    raw.update_one(doc! { "fullpath": "c/a" }, set(2)).await.expect("update");
+    fixture.update("c/a", json!({"n": 3})).await;
+    fixture.insert("c/b", json!({"n": 1})).await;
+    raw.update_one(doc! { "fullpath": "c/b" }, set(2)).await.expect("update");
+    raw.delete_one(doc! { "fullpath": "c/b" }).await.expect("delete");
+    fixture.insert("c/c", json!({})).await;
+
+    let changes = fixture.changes().await;
+    let log: Vec<_> = changes.iter().map(brief).collect();
+    let wanted = ["create c/a@1", "update c/a@2", "update c/a@2", "create c/b@1", "create c/c@1"];
+    assert_eq!(log, wanted);
+    assert_eq!(changes[1].document.value().expect("value"), json!({"n": 3}));
+    fixture.finish().await;
+}

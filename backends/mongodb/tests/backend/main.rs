@@ -12,5 +12,7 @@ mod feed;
 mod identities;
 mod opening;
 mod plans;
+mod secondaries;
 mod servers;
+mod sharding;
 mod writers;

@@ -43,6 +43,17 @@ pub struct Server {
 impl Server {
     /// With options of its own, `--replSet own` among them or not.
     pub async fn start(options: &[&str]) -> Self {
+        let server = Self::launch(options).await;
+        if server.is_replica_set() {
+            server.initiate().await;
+        } else {
+            server.command(doc! { "ping": 1 }).await;
+        }
+        server
+    }
+
+    /// As [`Server::start`], and a member of a set is not told of its set yet.
+    pub async fn launch(options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let program = program().await;
         let folder = tempfile::tempdir().expect("folder");
@@ -50,13 +61,11 @@ impl Server {
         let port = listener.local_addr().expect("address").port();
         drop(listener);
         let process = launch(&program, &folder, port, &options);
-        let server = Self { program, folder, port, options, process };
-        if server.is_replica_set() {
-            server.initiate().await;
-        } else {
-            server.command(doc! { "ping": 1 }).await;
-        }
-        server
+        Self { program, folder, port, options, process }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     fn is_replica_set(&self) -> bool {

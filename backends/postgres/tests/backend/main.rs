@@ -7,6 +7,7 @@ mod identities;
 mod indexes;
 mod lifetime;
 mod opening;
+mod overlap;
 mod pooler;
 mod role;
 mod server;

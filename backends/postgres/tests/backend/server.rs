@@ -16,28 +16,39 @@ pub struct Server {
 
 impl Server {
     pub fn start(settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777))
-            .expect("mode");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("port");
-        let port = listener.local_addr().expect("address").port();
-        drop(listener);
-        let server = Self { folder, port };
+        let server = Self::prepare();
         server.run(
             "initdb",
             &["-U", "admin", "--auth=trust", "-E", "UTF8", "--no-locale", "--no-sync"],
         );
-        let own = format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n{}\n",
-            settings.join("\n")
-        );
-        std::fs::write(server.data().join("more.conf"), own).expect("settings");
+        server.configure(settings);
         let include = "\ninclude = 'more.conf'\n";
         let file = server.data().join("postgresql.conf");
         let text = std::fs::read_to_string(&file).expect("settings") + include;
         std::fs::write(&file, text).expect("settings");
         server.up();
         server
+    }
+
+    /// A place for one, with a port.
+    pub fn prepare() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777))
+            .expect("mode");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("port");
+        let port = listener.local_addr().expect("address").port();
+        drop(listener);
+        Self { folder, port }
+    }
+
+    /// What differs from the defaults.
+    pub fn configure(&self, settings: &[&str]) {
+        let port = self.port;
+        let own = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n{}\n",
+            settings.join("\n")
+        );
+        std::fs::write(self.data().join("more.conf"), own).expect("settings");
     }
 
     pub fn data(&self) -> PathBuf {
@@ -103,7 +114,7 @@ impl Drop for Server {
 }
 
 /// Where the server's programs are: in the path, or where Debian keeps them.
-fn bin() -> PathBuf {
+pub fn bin() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest =
         versions.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists());

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use crate::common::{Fixture, START, brief, canonical, connect, document, replace_live};
 
 /// Reads the log like the engine does: pages, then a wait.
-async fn read_until(
+pub async fn read_until(
     documents: &dyn DocumentBackend,
     mut place: Position,
     done: impl Fn(&[Change]) -> bool,
@@ -32,7 +32,7 @@ async fn read_until(
 }
 
 /// Each document's versions, in the order they came.
-fn versions(changes: &[Change]) -> HashMap<String, Vec<i64>> {
+pub fn versions(changes: &[Change]) -> HashMap<String, Vec<i64>> {
     let mut versions: HashMap<String, Vec<i64>> = HashMap::new();
     for change in changes {
         let path = change.document.path().to_string();
@@ -42,7 +42,7 @@ fn versions(changes: &[Change]) -> HashMap<String, Vec<i64>> {
 }
 
 /// A statement that writes a document and its log entry by hand, as the backend does: version + 1.
-async fn bump(client: &Client, path: &str) {
+pub async fn bump(client: &Client, path: &str) {
     let key = DocumentPath::parse(path).expect("path");
     let key = &key.key().as_bytes()[..];
     let sql = "WITH u AS (UPDATE documents SET version = version + 1 WHERE id = $1 RETURNING *) \

@@ -13,7 +13,7 @@ const START: i64 = 20_000_000_000_000;
 
 /// Whoever runs the script brings the time instead of the server.
 fn with_time_given() -> Scripts {
-    let text = CHANGE.replace("redis.call('TIME')", "{ARGV[11], ARGV[12]}");
+    let text = CHANGE.replace("redis.call('TIME')", "{ARGV[13], ARGV[14]}");
     assert_ne!(text, CHANGE);
     Scripts { change: Source::new(Box::leak(text.into_boxed_str())), ..Scripts::new() }
 }
@@ -78,7 +78,8 @@ impl Pair {
         request: &RevocationRequest,
         now: i64,
     ) -> (i64, String, Option<Vec<u8>>) {
-        let mut command = self.scripts.change(change, &self.keys, request).by_text();
+        let mut command =
+            self.scripts.change(change, &self.keys, request, fastrand::bool()).by_text();
         command.arg(now / 1000).arg(now % 1000 * 1000);
         let answer: Value = command.query(&mut self.connection).expect("script");
         type Answer = (i64, Option<Vec<u8>>, String, Option<Vec<u8>>);

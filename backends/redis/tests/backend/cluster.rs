@@ -2,22 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use syntrix_storage_core::ErrorKind;
 use syntrix_storage_core::backend::Insertion;
+use syntrix_storage_core::{ErrorKind, Retry};
 
 use crate::common::{Fixture, context, is_revoked, provider, read, token};
 use crate::server::{SAFE, Server, free_port};
 
-/// Nodes that share all slots.
-fn cluster(count: u16) -> Vec<Server> {
+/// A node that nobody knows, and the port under which the others talk to it.
+fn node() -> (Server, String) {
     // The second port of a node is 10000 more by default, which may be none.
-    let buses: Vec<_> = (0..count).map(|_| free_port().to_string()).collect();
-    let node = |bus: &String| {
-        let bus = format!("cluster-port {bus}");
-        let lines = ["cluster-enabled yes", "cluster-node-timeout 2000", &bus];
-        Server::with(&[SAFE, &lines].concat())
-    };
-    let nodes: Vec<_> = buses.iter().map(node).collect();
+    let bus = free_port().to_string();
+    let line = format!("cluster-port {bus}");
+    let lines = ["cluster-enabled yes", "cluster-node-timeout 2000", &line];
+    (Server::with(&[SAFE, &lines].concat()), bus)
+}
+
+/// Nodes that share all slots.
+pub fn cluster(count: u16) -> Vec<Server> {
+    let (nodes, buses): (Vec<_>, Vec<_>) = (0..count).map(|_| node()).unzip();
     let share = 16_384 / count;
     for (number, node) in (0..count).zip(&nodes) {
         let last = if number + 1 == count { 16_383 } else { (number + 1) * share - 1 };
@@ -41,9 +43,9 @@ fn cluster(count: u16) -> Vec<Server> {
     nodes
 }
 
-async fn open(nodes: &[Server], namespace: Option<&str>) -> Fixture {
+pub async fn open(nodes: &[Server], namespace: Option<&str>) -> Fixture {
     let addr = nodes[0].addr();
-    let settings = [("addr", addr.as_str()), ("cluster", "true")];
+    let settings = [("addr", addr.as_str()), ("cluster", "true"), ("minReplicas", "0")];
     Fixture::in_namespace(&settings, namespace).await.expect("the cluster serves")
 }
 
@@ -84,6 +86,43 @@ async fn a_cluster_of_three_nodes_serves() {
     let stored: Vec<_> = stored.collect();
     assert!(stored.iter().all(|keys| *keys > 50), "keys on every node: {stored:?}");
     assert_eq!(stored.iter().sum::<u32>(), 256 + 1 + 301);
+}
+
+/// A node that follows the first one of a cluster.
+fn replica_in(nodes: &[Server]) -> Server {
+    let (replica, bus) = node();
+    let ports = (nodes[0].port().to_string(), replica.port().to_string());
+    nodes[0].command::<()>(&["CLUSTER", "MEET", "127.0.0.1", &ports.1, &bus]);
+    let id: String = nodes[0].command(&["CLUSTER", "MYID"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while replica.try_command::<()>(&["CLUSTER", "REPLICATE", &id]).is_err() {
+        assert!(Instant::now() < deadline, "the replica never hears of its primary");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let info = || -> String { replica.command(&["INFO", "replication"]) };
+    while !info().contains("master_link_status:up") {
+        assert!(Instant::now() < deadline, "the replica does not follow");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    replica
+}
+
+/// Unless the operator says otherwise: a cluster fails over by itself.
+#[tokio::test]
+async fn in_a_cluster_a_replica_has_what_is_acknowledged() {
+    let nodes = cluster(1);
+    let replica = replica_in(&nodes);
+    let addr = nodes[0].addr();
+    let store = Fixture::open(&[("addr", &addr), ("cluster", "true")]).await.unwrap();
+    for number in 0..100 {
+        store.revoke(&number.to_string()).await.unwrap();
+        assert_eq!(replica.command::<u32>(&["DBSIZE"]), 258 + number);
+    }
+    replica.freeze();
+    let error = store.revoke("late").await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::IfIdempotent));
+    replica.thaw();
+    store.revoke("late").await.unwrap();
 }
 
 #[tokio::test]
@@ -135,7 +174,8 @@ async fn the_documented_rights_are_enough_for_a_cluster_too() {
         node.command::<()>(&words.into_iter().chain(rule).collect::<Vec<_>>());
     }
     let url = format!("redis://revoker:secret@{}", nodes[0].addr());
-    let store = Fixture::open(&[("addr", &url), ("cluster", "true")]).await.unwrap();
+    let store =
+        Fixture::open(&[("addr", &url), ("cluster", "true"), ("minReplicas", "0")]).await.unwrap();
     store.revoke("a").await.unwrap();
     assert!(store.find("a").await.unwrap().is_some());
     assert!(store.revocations.health().await.unwrap().ready);
@@ -146,7 +186,10 @@ async fn every_primary_of_a_cluster_must_be_safe() {
     let nodes = cluster(3);
     nodes[2].command::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     let addr = nodes[0].addr();
-    let error = Fixture::open(&[("addr", &addr), ("cluster", "true")]).await.err().unwrap();
+    let error = Fixture::open(&[("addr", &addr), ("cluster", "true"), ("minReplicas", "0")])
+        .await
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("acceptEviction"), "{error}");
 }
 
@@ -159,7 +202,7 @@ async fn a_namespace_is_removed_from_every_node() {
     }
     store.close().await;
     let addr = nodes[0].addr();
-    let provider = provider(&[("addr", &addr), ("cluster", "true")]).unwrap();
+    let provider = provider(&[("addr", &addr), ("cluster", "true"), ("minReplicas", "0")]).unwrap();
     provider.remove_namespace(&context(Some("x"))).await.unwrap();
     for node in &nodes {
         assert_eq!(node.command::<u32>(&["DBSIZE"]), 0);
@@ -186,6 +229,7 @@ async fn close_leaves_no_connection_to_any_node() {
 async fn a_server_that_is_no_cluster_is_refused_as_one() {
     let server = Server::safe();
     let addr = server.addr();
-    let refused = Fixture::open(&[("addr", &addr), ("cluster", "true")]).await;
+    let refused =
+        Fixture::open(&[("addr", &addr), ("cluster", "true"), ("minReplicas", "0")]).await;
     assert!(refused.is_err());
 }

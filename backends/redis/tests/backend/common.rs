@@ -101,9 +101,10 @@ pub fn block(settings: &[(&str, &str)]) -> SettingsNode {
 }
 
 fn value(text: &str) -> SettingsNode {
-    let value = match text.parse() {
-        Ok(truth) => SettingsValue::Bool(truth),
-        Err(_) => SettingsValue::Text(text.to_owned()),
+    let value = match (text.parse(), text.parse()) {
+        (Ok(truth), _) => SettingsValue::Bool(truth),
+        (_, Ok(number)) => SettingsValue::Integer(number),
+        _ => SettingsValue::Text(text.to_owned()),
     };
     SettingsNode::new(value, Default::default())
 }

@@ -3,10 +3,12 @@
 mod cluster;
 mod common;
 mod lifetime;
+mod listing;
 mod losses;
 mod network;
 mod opening;
 mod proxy;
+mod replicas;
 mod revoking;
 mod rights;
 mod secrets;

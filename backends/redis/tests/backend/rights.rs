@@ -60,6 +60,24 @@ async fn a_missing_right_is_told_by_its_code_and_not_to_be_tried_again() {
 }
 
 #[tokio::test]
+async fn waiting_for_replicas_and_listing_need_one_right_each() {
+    let text = documented();
+    assert!(text.contains("`+wait`") && text.contains("`+scan`"), "it is documented otherwise");
+    let server = Server::safe();
+    let _replica = crate::replicas::replica_of(&server);
+    let url = format!("redis://revoker:secret@{}", server.addr());
+    let settings = [("addr", url.as_str()), ("minReplicas", "1")];
+    with_user(&server, RULE);
+    let error = Fixture::open(&settings).await.err().expect("opened without the right");
+    assert_eq!(error.fact("redis_code"), Some("NOPERM"), "{error}");
+    with_user(&server, &format!("{RULE} +wait +scan"));
+    let store = crate::replicas::open_at(&url, "1", "2s").await;
+    store.revoke("a").await.unwrap();
+    let listed = store.revocations.scan(None, 10, &crate::common::read()).await.unwrap();
+    assert_eq!(listed.len(), 1);
+}
+
+#[tokio::test]
 async fn another_database_needs_one_right_more() {
     let server = Server::safe();
     with_user(&server, &format!("{RULE} +select"));

@@ -47,9 +47,11 @@ async fn the_primary_is_found_through_a_sentinel_and_followed_through_a_failover
     for number in 0..100 {
         store.revoke(&number.to_string()).await.unwrap();
     }
-    // Replication is asynchronous: what the replica has not got yet a failover would lose.
-    until("the replica has everything", || servers.replica.command::<u32>(&["DBSIZE"]) == 357);
-
+    assert_eq!(
+        servers.replica.command::<u32>(&["DBSIZE"]),
+        357,
+        "acknowledged before it was there"
+    );
     servers.primary.kill();
     let deadline = Instant::now() + Duration::from_secs(40);
     while let Err(error) = store.find("7").await {
@@ -61,7 +63,15 @@ async fn the_primary_is_found_through_a_sentinel_and_followed_through_a_failover
     for number in 0..100 {
         assert!(store.find(&number.to_string()).await.unwrap().is_some(), "{number}");
     }
-    store.revoke("after").await.unwrap();
+    // Nobody would have it if this one died, too.
+    let error = store.revoke("after").await.unwrap_err();
+    assert_eq!(error.fact("replicas_needed"), Some("1"), "{error}");
+    let follow = format!("replicaof 127.0.0.1 {}", servers.replica.port());
+    servers.primary.start_with(&[SAFE, &[&follow]].concat());
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while let Err(error) = store.revoke("after").await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
     assert!(store.find("after").await.unwrap().is_some());
     store.close().await;
 }
@@ -74,8 +84,11 @@ async fn a_primary_that_was_replaced_is_left_before_it_knows_it() {
     let addr = servers.sentinel.addr();
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
     let store = Fixture::open(&settings).await.unwrap();
-    // Replication is asynchronous: marks that the replica has not got yet would be lost, and that would be told.
-    until("the replica has the marks", || servers.replica.command::<u32>(&["DBSIZE"]) == 257);
+    assert_eq!(
+        servers.replica.command::<u32>(&["DBSIZE"]),
+        257,
+        "opened before the marks were there"
+    );
     // It has to hear from the replica first.
     until("the sentinel begins a failover", || {
         servers.sentinel.try_command::<String>(&["SENTINEL", "FAILOVER", "main"]).is_ok()

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 use syntrix_storage::backend::StoreKind;
 use syntrix_storage::routing::{RouteControl, ShadowState, StatusReport};
-use syntrix_storage::{HumanDuration, Storage};
+use syntrix_storage::{Clock as _, HumanDuration, Storage, SystemClock};
 
 use crate::args::Format;
 use crate::commands::verify::{StoreArg, object};
@@ -163,22 +163,42 @@ fn print(status: &StatusReport, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-/// For people: members of members as rows of their own, `lag seconds` and the like; what is not known is left out.
-fn flattened(row: Map<String, Value>) -> Map<String, Value> {
+/// For people: members of members as rows of their own, `lag seconds` and the like, moments by how long ago they were; what is not
+/// known is left out.
+pub(crate) fn flattened(row: Map<String, Value>) -> Map<String, Value> {
     let mut flat = Map::new();
     for (name, value) in row {
         match value {
-            Value::Null => {}
             Value::Object(members) => {
-                let named = |(inner, value)| (format!("{name} {inner}"), value);
-                flat.extend(members.into_iter().map(named).filter(|(_, value)| !value.is_null()));
+                let named =
+                    members.into_iter().map(|(inner, value)| (format!("{name} {inner}"), value));
+                flat.extend(named.filter_map(readable));
             }
-            value => {
-                flat.insert(name, value);
-            }
+            value => flat.extend(readable((name, value))),
         }
     }
     flat
+}
+
+/// A row, if there is something to say.
+fn readable((name, value): (String, Value)) -> Option<(String, Value)> {
+    match (name.strip_suffix("Ms"), value.as_i64()) {
+        (Some(moment), Some(at)) if at >= MOMENT_MIN => Some((moment.to_owned(), ago(at).into())),
+        _ => Some((name, value)).filter(|(_, value)| !value.is_null()),
+    }
+}
+
+/// What is below it is no moment but a time that something takes.
+const MOMENT_MIN: i64 = 100_000_000_000;
+
+fn ago(at_ms: i64) -> String {
+    let age = SystemClock.now().as_milliseconds().saturating_sub(at_ms).max(0) / 1000;
+    match age {
+        0..120 => format!("{age} s ago"),
+        120..7_200 => format!("{} min ago", age / 60),
+        7_200..172_800 => format!("{} h ago", age / 3600),
+        _ => format!("{} d ago", age / 86_400),
+    }
 }
 
 async fn dead_letters(

@@ -165,3 +165,105 @@ fn a_store_without_a_shadow_has_nothing_to_verify() {
     }
     assert_eq!(program.run(&["verify", "--execute"]).code, 2);
 }
+
+/// Case 50 of the catalogue: `kill -9` in the middle; the next run goes on behind what was compared.
+#[test]
+fn case_50_a_run_that_was_killed_is_resumed_with_what_it_had_found() {
+    let route = Route::new();
+    let lines = route.program.file("lines.jsonl", &numbered_lines(2000));
+    assert_eq!(route.run(&["doc", "import", &lines]).code, 0);
+    assert_eq!(route.run(&["routing", "drain"]).code, 0);
+    // The very first in the order of paths, so that the killed run has found it.
+    let damaged = route.run_on(&route.shadow, &["doc", "update", "c/1", r#"{"n":"secret"}"#]);
+    assert_eq!(damaged.code, 0, "{}", damaged.stderr);
+    let file = route.program.path("report.jsonl").display().to_string();
+    let begin = ["verify", "--deep", "--range", "1", "--report", &file, "--config", &route.both];
+    let mut child = route.program.start(&begin);
+    let under_way = || route.run(&["routing", "status"]).json_lines()[0]["verifyUnderWay"].clone();
+    while under_way().is_null() {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended before it was killed");
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let left = under_way();
+    assert_eq!((&left["depth"], &left["differences"]), (&json!("deep"), &json!(1)), "{left}");
+
+    let other = route.run(&["verify", "--resume"]);
+    assert!(other.code == 1 && other.stderr.contains("--deep"), "{}", other.stderr);
+    let (code, lines) = route.verify(&["--deep", "--resume", "--report", &file]);
+    let [summary] = &lines[..] else { panic!("one line: {lines:?}") };
+    assert_eq!((code, &summary["extra"]), (1, &json!(1)), "{summary}");
+    assert_eq!(summary["primary"]["documents"], 2000);
+    assert_eq!(summary["resumedAfter"], left["comparedTo"]);
+    let text = std::fs::read_to_string(&file).expect("a report");
+    assert!(text.contains(r#""path":"c/1""#) && text.ends_with(&format!("{summary}\n")), "{text}");
+
+    // Nothing is left to resume, and a run from the beginning says the same.
+    assert!(under_way().is_null());
+    let (_, lines) = route.verify(&["--deep", "--resume"]);
+    assert_eq!(lines[1]["resumedAfter"], Value::Null);
+    for side in ["primary", "shadow"] {
+        assert_eq!(lines[1][side], summary[side]);
+    }
+    let status = &route.run(&["routing", "status"]).json_lines()[0]["lastVerify"];
+    assert_eq!((&status["equal"], &status["differences"]), (&json!(false), &json!(1)), "{status}");
+}
+
+const ACCOUNTS: &str = "
+storage:
+  user:
+    backend: main
+    main: {kind: sqlite, path: primary.db}
+    other: {kind: sqlite, path: shadow.db}
+  revocation:
+    backend: main
+    main: {kind: sqlite, path: primary.db}
+    other: {kind: sqlite, path: shadow.db}
+  routing:
+    user: {strategy: dual-write, shadow: other}
+    revocation: {strategy: dual-write, shadow: other}
+";
+
+#[test]
+fn accounts_and_tokens_are_compared_and_repaired_without_their_secrets_being_printed() {
+    let program = Program::new();
+    let both = program.file("route.yaml", ACCOUNTS);
+    let shadow = "storage: {user: {backend: b, b: {kind: sqlite, path: shadow.db}}}";
+    let shadow = program.file("shadow.yaml", shadow);
+    let run = |config: &str, line: &str| {
+        let arguments: Vec<&str> = line.split(' ').chain(["--config", config]).collect();
+        program.run(&arguments)
+    };
+    let hash = program.file("hash", "$argon2id$secret-hash");
+    let created = run(&both, &format!("user create ada --hash-file {hash}"));
+    assert_eq!(created.code, 0, "{}", created.stderr);
+    let revoked = run(&both, "token revoke secret-token --expires-in 1h");
+    assert_eq!(revoked.code, 0, "{}", revoked.stderr);
+    for store in ["users", "revocations"] {
+        assert_eq!(run(&both, &format!("routing drain --store {store}")).code, 0);
+    }
+    let all = run(&both, "verify --store all --deep");
+    let lines = all.json_lines();
+    assert_eq!((all.code, lines.len()), (0, 2), "{}", all.stderr);
+    let stores = lines.iter().map(|line| (line["store"].as_str(), line["compared"].as_u64()));
+    assert!(stores.eq([(Some("users"), Some(1)), (Some("revocations"), Some(1))]), "{lines:?}");
+
+    let phantom = run(&shadow, &format!("user create mallory --hash-file {hash}"));
+    assert_eq!(phantom.code, 0, "{}", phantom.stderr);
+    let dry = run(&both, "verify --store users --deep --repair --show-values");
+    assert_eq!((dry.code, &dry.json_lines()[0]["verdict"]), (1, &json!("extra")), "{}", dry.stderr);
+    assert_eq!(dry.json_lines()[1]["repair"]["removed"], 1);
+    let done = run(&both, "verify --store users --deep --repair --execute");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let again = run(&both, "verify --store all --deep");
+    assert_eq!(again.code, 0, "{}{}", again.stdout, again.stderr);
+    for finished in [all, dry, done, again] {
+        assert!(!(finished.stdout + &finished.stderr).contains("secret"));
+    }
+    let gone = run(&shadow, "user get mallory");
+    assert!(gone.code == 1 && gone.stderr.contains("not_found"), "{}", gone.stderr);
+    let status = run(&both, "routing status").json_lines();
+    assert!(status.iter().all(|line| line["lastVerify"]["equal"] == true), "{status:?}");
+    let table = run(&both, "routing status --output table");
+    assert!(table.stdout.contains("lastVerify ended") && table.stdout.contains("s ago"));
+}

@@ -7,8 +7,7 @@ use syntrix_storage_core::backend::{
     merge_revocation,
 };
 use syntrix_storage_core::{
-    ErrorKind, Operation, Result, Revocation, Secret, Timestamp, TokenId, User, UserId,
-    UsernameKey, Version,
+    Operation, Result, Revocation, Secret, Timestamp, TokenId, User, UserId, UsernameKey, Version,
 };
 
 use crate::case::case;
@@ -66,6 +65,14 @@ pub(super) static CASES: &[Case] = &[
         "Revoked tokens that a shadow takes for good ones.",
         [],
         async |context| { scan_tokens(&*revocations(&context).await?).await }
+    ),
+    case!(
+        "REV-53",
+        Rev,
+        "A scan has every record that was there when it began, once and in order, while others come.",
+        "A listing that is moved on by new records, or made of what an earlier one found.",
+        [],
+        async |context| { scan_while_others_come(revocations(&context).await?).await }
     ),
 ];
 
@@ -253,13 +260,47 @@ async fn merges_side_by_side(revocations: Arc<dyn RevocationBackend>) -> CaseRes
     Ok(())
 }
 
-async fn scan_tokens(revocations: &dyn RevocationBackend) -> CaseResult {
-    let probe = revocations.scan(None, 1, &CALL).await;
-    if let Err(error) = probe
-        && error.kind() == ErrorKind::Unsupported
-    {
-        return Err(Failure::unless_unsupported(error));
+/// Records behind whichever place, page by page to the end.
+async fn scan_all(
+    revocations: &dyn RevocationBackend,
+    limit: usize,
+) -> CaseResult<Vec<Revocation>> {
+    let (mut found, mut after): (Vec<Revocation>, Option<TokenId>) = (Vec::new(), None);
+    loop {
+        let page = revocations.scan(after.as_ref(), limit, &CALL).await?;
+        expect(page.len() <= limit, "a page is longer than its limit")?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = Some(last.token.clone());
+        found.extend(page);
     }
+}
+
+async fn scan_while_others_come(revocations: Arc<dyn RevocationBackend>) -> CaseResult {
+    revocations.scan(None, 1, &CALL).await.map_err(Failure::unless_unsupported)?;
+    for round in 0..8 {
+        // Each round has one more that was there before it began.
+        let stays = revocation(&format!("stays {round}"), FAR, FAR + 500, None)?;
+        revocations.merge(stays, &CALL).await?;
+        let others = Arc::clone(&revocations);
+        let coming = tokio::spawn(async move {
+            for number in 0..12 {
+                let name = format!("{} {round}-{number}", ["a", "other", "z"][number % 3]);
+                others.merge(revocation(&name, FAR, FAR + 500, None)?, &CALL).await?;
+            }
+            Ok::<(), Failure>(())
+        });
+        let found = scan_all(&*revocations, 3).await?;
+        coming.await.map_err(|error| Failure::new(error.to_string()))??;
+        let tokens: Vec<_> = found.iter().map(|record| record.token.as_str()).collect();
+        expect(tokens.is_sorted_by(|left, right| left < right), "not in order, or not once each")?;
+        let there = tokens.iter().filter(|token| token.starts_with("stays ")).count();
+        expect_equal(there, round + 1, "records that were there when the scan began")?;
+    }
+    Ok(())
+}
+
+async fn scan_tokens(revocations: &dyn RevocationBackend) -> CaseResult {
+    revocations.scan(None, 1, &CALL).await.map_err(Failure::unless_unsupported)?;
     let mut wanted = Vec::new();
     for number in [3, 1, 22, 10, 2, 9] {
         let record = revocation(&format!("t{number}"), FAR + number, FAR + 500, Some("x"))?;
@@ -268,14 +309,7 @@ async fn scan_tokens(revocations: &dyn RevocationBackend) -> CaseResult {
     }
     wanted.sort_by(|left, right| left.token.cmp(&right.token));
     for limit in [1, 4, 100] {
-        let (mut found, mut after): (Vec<Revocation>, Option<TokenId>) = (Vec::new(), None);
-        loop {
-            let page = revocations.scan(after.as_ref(), limit, &CALL).await?;
-            expect(page.len() <= limit, "a page is longer than its limit")?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.token.clone());
-            found.extend(page);
-        }
+        let found = scan_all(revocations, limit).await?;
         expect_equal(&found, &wanted, format_args!("records in pages of {limit}"))?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    Access, Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
     RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
@@ -93,6 +93,10 @@ impl Backend for FaultyBackend {
 
     fn ledger(&self) -> Result<Arc<dyn Ledger>> {
         self.inner.ledger()
+    }
+
+    fn access(&self) -> Access {
+        self.inner.access()
     }
 
     async fn close(&self) -> Result<()> {

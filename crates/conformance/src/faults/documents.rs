@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Applied, CallContext, DocumentBackend, Feed, FeedPage, StoreKind, Write,
+    Applied, CallContext, DocumentBackend, Feed, FeedPage, StoreKind, Watermark, Write,
 };
 use syntrix_storage_core::{
     Capabilities, Document, DocumentPath, Error, ErrorKind, HealthReport, IndexDefinition,
@@ -145,6 +145,10 @@ impl DocumentBackend for FaultyDocuments {
 
     async fn drop_index(&self, name: &str) -> Result<bool> {
         self.run(Method::DropIndex, &[name], self.inner.drop_index(name)).await
+    }
+
+    async fn watermark(&self) -> Result<Option<Watermark>> {
+        self.inner.watermark().await
     }
 
     async fn health(&self) -> Result<HealthReport> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
+use crate::backend::Watermark;
 use crate::capabilities::Capabilities;
 use crate::document::{Body, Document, Version};
 use crate::document_admin::{HealthReport, IndexStatus, PurgeReport, ScanRequest};
@@ -29,12 +30,14 @@ pub struct CallContext {
     pub consistency: Consistency,
     /// When the caller stops waiting; a backend that can should stop the server's work too.
     pub deadline: Option<Instant>,
+    /// What a native replica must have reached before it reads. Only routes set it.
+    pub not_before: Option<Watermark>,
 }
 
 impl CallContext {
     /// A call without a deadline.
     pub const fn new(operation: Operation) -> Self {
-        Self { operation, consistency: Consistency::Session, deadline: None }
+        Self { operation, consistency: Consistency::Session, deadline: None, not_before: None }
     }
 
     /// Sets the deadline.
@@ -48,6 +51,13 @@ impl CallContext {
     #[must_use]
     pub const fn with_consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = consistency;
+        self
+    }
+
+    /// Sets what a native replica must have reached.
+    #[must_use]
+    pub const fn with_not_before(mut self, watermark: Option<Watermark>) -> Self {
+        self.not_before = watermark;
         self
     }
 }
@@ -158,6 +168,11 @@ pub struct FeedPage {
 ///
 /// Reads compare the stored path with the asked one ([`check_stored_path`](crate::check_stored_path)). Errors carry a kind
 /// from the backend's own table of driver codes. Every method may be cancelled between any two polls.
+///
+/// A native replica (a standby, secondaries) reads only what is not older than [`CallContext::not_before`], and finds out as a part of
+/// the read: there may be several behind one address. If it is not that far, the read fails with
+/// [`ErrorKind::PreconditionFailed`](crate::ErrorKind::PreconditionFailed); if it is none of this database (any more), with
+/// [`ErrorKind::ConfigInvalid`](crate::ErrorKind::ConfigInvalid).
 #[async_trait]
 pub trait DocumentBackend: Send + Sync + std::fmt::Debug {
     /// The kind in the configuration, for example `sqlite`.
@@ -226,6 +241,12 @@ pub trait DocumentBackend: Send + Sync + std::fmt::Debug {
 
     /// Drops an index; `false` if there was none.
     async fn drop_index(&self, name: &str) -> Result<bool>;
+
+    /// A place behind everything that was acknowledged or read here before this call, which native replicas can be held against.
+    /// `None`, which is what a backend says that does not implement this, if it has none that could.
+    async fn watermark(&self) -> Result<Option<Watermark>> {
+        Ok(None)
+    }
 
     /// Probes the backend.
     async fn health(&self) -> Result<HealthReport>;

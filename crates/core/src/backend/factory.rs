@@ -144,8 +144,23 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
         ))
     }
 
+    /// What can be done with it: [`Access::Replica`] if it is a native replica, which is read alone.
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
     /// Lets go of everything shared by the stores. Closing a store leaves the others of the same backend open.
     async fn close(&self) -> Result<()>;
+}
+
+/// What will be done with an open backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// It is read and written; what is missing is created. A server that only replicates another one is refused.
+    #[default]
+    Write,
+    /// As `Write`, but a native replica is opened too, to be read alone.
+    Replica,
 }
 
 /// What a backend needs to know when it is opened.
@@ -158,18 +173,28 @@ pub struct OpenContext {
     pub namespace: Option<String>,
     /// The time for backends that have none of their own.
     pub clock: Arc<dyn Clock>,
+    /// What will be done with it.
+    pub access: Access,
 }
 
 impl OpenContext {
     /// The configured data under `data_dir`, with the machine's clock.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), namespace: None, clock: Arc::new(SystemClock) }
+        let (clock, access) = (Arc::new(SystemClock), Access::Write);
+        Self { data_dir: data_dir.into(), namespace: None, clock, access }
     }
 
     /// Sets the clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Sets what will be done with it.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
         self
     }
 

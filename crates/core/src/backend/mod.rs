@@ -11,9 +11,12 @@ mod revocation_change;
 mod revocations;
 mod user_changes;
 mod users;
+mod watermark;
 
 pub use document::{Applied, CallContext, Change, DocumentBackend, Feed, FeedPage, Write};
-pub use factory::{Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet};
+pub use factory::{
+    Access, Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
+};
 pub use lease::{Lease, LeaseCount, Leased};
 pub use ledger::{Ledger, LedgerKey, LedgerRecord, StoreId, check_ledger_body};
 pub use revocation_change::RevocationChange;
@@ -22,3 +25,4 @@ pub use revocations::{
 };
 pub use user_changes::UserChanges;
 pub use users::{Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite};
+pub use watermark::Watermark;

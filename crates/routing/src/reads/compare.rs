@@ -2,22 +2,31 @@
 //!
 //! A read pays for a look at a counter and a place in a queue; if there is none, it is not compared.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::Counter;
-use syntrix_storage_core::backend::{CallContext, DocumentBackend};
-use syntrix_storage_core::{Consistency, Document, DocumentPath, Operation, QueryPlan, Result};
+use syntrix_storage_core::backend::{CallContext, DocumentBackend, Ledger};
+use syntrix_storage_core::{
+    Clock, Consistency, Document, DocumentPath, Operation, QueryPlan, Result, SystemClock,
+};
 use tokio::sync::mpsc;
 
 use crate::content::same_content;
 use crate::reads::ReadRules;
 use crate::replication::DocumentReplication;
+use crate::replicator::records;
+use crate::replicator::status::CompareStatus;
 
 /// Reads that wait to be compared.
 const QUEUE: usize = 256;
 /// Longest wait for one answer of a side.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// Between two notes of what was compared.
+const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+/// Where it is noted.
+const RECORD: &str = "documents/compare";
 
 /// What was asked.
 #[derive(Debug)]
@@ -88,6 +97,7 @@ impl Compare {
             replication: Arc::clone(replication),
             pauses: rules.recheck_pauses,
             counters: Arc::clone(&counters),
+            noted: Noted::default(),
         };
         tokio::spawn(async move {
             tokio::select! {
@@ -148,8 +158,11 @@ impl Rate {
     }
 }
 
-/// By operation and class.
-struct Counters([[Counter; Class::ALL.len()]; 2]);
+/// By operation and class; and by class alone, to be read again.
+struct Counters {
+    metrics: [[Counter; Class::ALL.len()]; 2],
+    sums: [AtomicU64; Class::ALL.len()],
+}
 
 impl Counters {
     fn new() -> Self {
@@ -159,11 +172,16 @@ impl Counters {
                     "operation" => operation, "class" => class.as_str())
             })
         };
-        Self([by_class("read"), by_class("query")])
+        Self { metrics: [by_class("read"), by_class("query")], sums: Default::default() }
+    }
+
+    fn sum(&self, class: Class) -> u64 {
+        self.sums[class as usize].load(Ordering::Relaxed)
     }
 
     fn count(&self, operation: usize, class: Class) {
-        self.0[operation][class as usize].increment(1);
+        self.metrics[operation][class as usize].increment(1);
+        self.sums[class as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -172,14 +190,61 @@ struct Worker {
     replication: Arc<DocumentReplication>,
     pauses: [Duration; 3],
     counters: Arc<Counters>,
+    noted: Noted,
+}
+
+/// What was noted for operators so far.
+#[derive(Default)]
+struct Noted {
+    at: Option<Instant>,
+    last_definite_ms: Option<i64>,
+    /// Something was compared since.
+    is_old: bool,
 }
 
 impl Worker {
-    async fn run(&self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(job) = queue.recv().await {
-            let operation = usize::from(matches!(job.question, Question::Query(_)));
-            let class = self.compare(&job).await;
-            self.counters.count(operation, class);
+    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        loop {
+            match tokio::time::timeout(NOTE_INTERVAL, queue.recv()).await {
+                Ok(None) => return,
+                Ok(Some(job)) => self.work_on(&job).await,
+                Err(_) => {}
+            }
+            let is_due = self.noted.at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
+            if self.noted.is_old && is_due {
+                self.note().await;
+            }
+        }
+    }
+
+    async fn work_on(&mut self, job: &Job) {
+        let operation = usize::from(matches!(job.question, Question::Query(_)));
+        let class = self.compare(job).await;
+        self.counters.count(operation, class);
+        self.noted.is_old = true;
+        if class == Class::Definite {
+            self.noted.last_definite_ms = Some(SystemClock.now().as_milliseconds());
+        }
+    }
+
+    /// Figures for `routing status` of any process. Nothing but the display depends on them.
+    async fn note(&mut self) {
+        (self.noted.at, self.noted.is_old) = (Some(Instant::now()), false);
+        let sum = |class| self.counters.sum(class);
+        let status = CompareStatus {
+            noted_ms: SystemClock.now().as_milliseconds(),
+            process: std::process::id(),
+            equal: sum(Class::Equal),
+            lag: sum(Class::Lag),
+            raced: sum(Class::Raced),
+            definite: sum(Class::Definite),
+            failed: sum(Class::Failed),
+            dropped: sum(Class::Dropped),
+            last_definite_ms: self.noted.last_definite_ms,
+        };
+        let noting = tokio::time::timeout(ANSWER_WAIT, write_note(&self.replication, &status));
+        if !matches!(noting.await, Ok(Ok(()))) {
+            tracing::debug!("what was compared could not be noted");
         }
     }
 
@@ -231,6 +296,18 @@ async fn ask(side: &dyn DocumentBackend, question: &Question) -> Result<Vec<Docu
     tokio::time::timeout(ANSWER_WAIT, asking).await.unwrap_or_else(|_| {
         Err(syntrix_storage_core::Error::new(syntrix_storage_core::ErrorKind::Timeout, "compare"))
     })
+}
+
+async fn write_note(replication: &DocumentReplication, status: &CompareStatus) -> Result<()> {
+    let ledger = replication.verify_ledger()?;
+    let found = records::read::<CompareStatus>(&*ledger, RECORD).await?;
+    // If another process was faster, its figures stay until our next ones.
+    records::write(&*ledger, RECORD, found.map(|(revision, _)| revision), status).await.map(drop)
+}
+
+/// What the process noted that compared last.
+pub(crate) async fn noted(ledger: &dyn Ledger) -> Result<Option<CompareStatus>> {
+    Ok(records::read::<CompareStatus>(ledger, RECORD).await?.map(|(_, status)| status))
 }
 
 /// The same documents in the same order.

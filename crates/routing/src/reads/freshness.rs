@@ -1,7 +1,7 @@
 //! How old the shadow's answers are, told by barriers: what was committed before one began is on the shadow when it is passed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use syntrix_storage_core::backend::Ledger;
@@ -30,9 +30,14 @@ impl Freshness {
 
     /// Whether the shadow has all that was committed `age` ago. Asking makes the answer be kept up to date.
     pub(crate) fn is_within(&self, age: Duration) -> bool {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.ask();
         let as_of = *self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
         as_of.is_some_and(|as_of| as_of.elapsed() <= age)
+    }
+
+    /// Somebody needs it to be kept up to date.
+    pub(crate) fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often somebody asked so far.
@@ -42,7 +47,7 @@ impl Freshness {
 }
 
 /// Returns when the shadow has everything that was committed before this call.
-pub(crate) async fn barrier(replication: &Arc<DocumentReplication>) -> Result<()> {
+pub(crate) async fn barrier(replication: &DocumentReplication) -> Result<()> {
     if !replication.link().is_native() {
         return replication.catch_up().await;
     }

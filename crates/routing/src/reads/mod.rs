@@ -3,16 +3,19 @@
 pub(crate) mod compare;
 mod counters;
 pub(crate) mod freshness;
+mod replica;
 pub(crate) mod session;
 mod settle;
+mod watermarks;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend};
+use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Watermark};
 use syntrix_storage_core::{
     Consistency, Document, DocumentPath, Error, ErrorKind, QueryPlan, Result, Retry, ScanRequest,
+    SeenWrite,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -21,6 +24,7 @@ use crate::reads::counters::{ReadCounters, Reason};
 use crate::reads::freshness::Freshness;
 use crate::reads::session::Session;
 use crate::reads::settle::Work;
+use crate::reads::watermarks::Watermarks;
 use crate::replication::DocumentReplication;
 
 /// How a route reads from its shadow.
@@ -29,6 +33,8 @@ use crate::replication::DocumentReplication;
 pub struct ReadRules {
     /// Longest wait for the shadow's answer to one read; then the primary answers.
     pub shadow_timeout: Duration,
+    /// Longest wait of one read for a native replica to get what the read must see; then the primary answers.
+    pub replica_wait: Duration,
     /// Reads at once that the primary answers since the shadow is not well; others wait for their turn.
     pub fallbacks_max: usize,
     /// Longest wait for that turn; then the read is `unavailable`.
@@ -43,6 +49,7 @@ impl Default for ReadRules {
     fn default() -> Self {
         Self {
             shadow_timeout: Duration::from_secs(1),
+            replica_wait: Duration::from_millis(20),
             fallbacks_max: 64,
             fallback_wait: Duration::from_secs(1),
             compares_per_second: 200,
@@ -55,11 +62,25 @@ impl Default for ReadRules {
     }
 }
 
+/// What a read is about.
+#[derive(Clone, Copy, Debug)]
+enum Scope<'read> {
+    /// These documents.
+    Paths(&'read [DocumentPath]),
+    /// Whatever is there, and what is not.
+    All,
+}
+
 /// The reads of one route from its shadow.
 #[derive(Debug)]
 pub(crate) struct ShadowReads {
     replication: Arc<DocumentReplication>,
+    /// What was seen, of shadows that are looked at beforehand.
     session: Session,
+    /// The same of native replicas that are held against watermarks; `None` inside if the shadow is none. Empty until that is known.
+    marks: OnceLock<Option<Watermarks>>,
+    /// What the replica was lately waited for in vain.
+    behind: Mutex<Option<(Watermark, Instant)>>,
     freshness: Freshness,
     breaker: Breaker,
     counters: ReadCounters,
@@ -77,6 +98,8 @@ impl ShadowReads {
     pub(crate) fn start(replication: Arc<DocumentReplication>, rules: ReadRules) -> Arc<Self> {
         let reads = Arc::new(Self {
             session: Session::default(),
+            marks: OnceLock::new(),
+            behind: Mutex::default(),
             freshness: Freshness::default(),
             breaker: Breaker::default(),
             counters: ReadCounters::new(),
@@ -103,8 +126,9 @@ impl ShadowReads {
         path: &DocumentPath,
         context: &CallContext,
     ) -> Result<std::result::Result<Option<Document>, Fallback<'_>>> {
-        let allowed = || self.session.allows(path);
-        self.ask(context, allowed, |shadow| async move { shadow.get(path, context).await }).await
+        let scope = Scope::Paths(std::slice::from_ref(path));
+        self.ask(context, scope, |shadow, context| async move { shadow.get(path, &context).await })
+            .await
     }
 
     pub(crate) async fn get_many(
@@ -112,9 +136,10 @@ impl ShadowReads {
         paths: &[DocumentPath],
         context: &CallContext,
     ) -> Result<std::result::Result<Vec<Option<Document>>, Fallback<'_>>> {
-        let allowed = || paths.iter().all(|path| self.session.allows(path));
-        self.ask(context, allowed, |shadow| async move { shadow.get_many(paths, context).await })
-            .await
+        let read = |shadow: Arc<dyn DocumentBackend>, context| async move {
+            shadow.get_many(paths, &context).await
+        };
+        self.ask(context, Scope::Paths(paths), read).await
     }
 
     pub(crate) async fn query(
@@ -122,9 +147,10 @@ impl ShadowReads {
         plan: &QueryPlan,
         context: &CallContext,
     ) -> Result<std::result::Result<Vec<Document>, Fallback<'_>>> {
-        self.wait_if_late(context).await;
-        let allowed = || self.session.allows_all();
-        self.ask(context, allowed, |shadow| async move { shadow.query(plan, context).await }).await
+        let read = |shadow: Arc<dyn DocumentBackend>, context| async move {
+            shadow.query(plan, &context).await
+        };
+        self.ask(context, Scope::All, read).await
     }
 
     pub(crate) async fn scan(
@@ -132,22 +158,32 @@ impl ShadowReads {
         request: &ScanRequest,
         context: &CallContext,
     ) -> Result<std::result::Result<Vec<Document>, Fallback<'_>>> {
-        self.wait_if_late(context).await;
-        let allowed = || self.session.allows_all();
-        self.ask(context, allowed, |shadow| async move { shadow.scan(request, context).await })
-            .await
+        let read = |shadow: Arc<dyn DocumentBackend>, context| async move {
+            shadow.scan(request, &context).await
+        };
+        self.ask(context, Scope::All, read).await
     }
 
     /// What the primary answered, to be seen in later reads of this handle.
     pub(crate) fn saw(&self, document: Option<&Document>) {
         if let Some(document) = document {
-            self.session.remember(document);
+            self.remember(document);
+        }
+    }
+
+    fn remember(&self, document: &Document) {
+        match self.watermarks() {
+            Some(marks) => marks.saw(SeenWrite::of(document)),
+            None => self.session.remember(document),
         }
     }
 
     /// As `saw`, of a list, which tells of what is not in it too.
     pub(crate) fn saw_all(&self) {
-        self.session.remember_all();
+        match self.watermarks() {
+            Some(marks) => marks.saw_all(),
+            None => self.session.remember_all(),
+        }
     }
 
     /// What writes made or found. With `confirmed` those that are told as done are on the shadow already.
@@ -157,7 +193,7 @@ impl ShadowReads {
                 Applied::Yes(_) if confirmed => {}
                 Applied::Yes(document)
                 | Applied::ShadowPending(document)
-                | Applied::No(Some(document)) => self.session.remember(document),
+                | Applied::No(Some(document)) => self.remember(document),
                 Applied::No(None) => {}
             }
         }
@@ -166,20 +202,17 @@ impl ShadowReads {
     async fn ask<'ask, T, F>(
         &self,
         context: &CallContext,
-        allowed: impl FnOnce() -> bool,
-        read: impl FnOnce(Arc<dyn DocumentBackend>) -> F,
+        scope: Scope<'_>,
+        read: impl Fn(Arc<dyn DocumentBackend>, CallContext) -> F,
     ) -> Result<std::result::Result<T, Fallback<'_>>>
     where
         F: Future<Output = Result<T>> + 'ask,
     {
-        let reason = match self.shadow(context, allowed) {
-            Ok((shadow, attempt)) => match self.in_time(context, attempt, read(shadow)).await {
-                Ok(answer) => {
-                    self.counters.answered();
-                    return Ok(Ok(answer));
-                }
-                Err(reason) => reason,
-            },
+        let reason = match self.ask_shadow(context, scope, read).await {
+            Ok(answer) => {
+                self.counters.answered();
+                return Ok(Ok(answer));
+            }
             Err(reason) => reason,
         };
         self.counters.fell_back(reason);
@@ -190,24 +223,49 @@ impl ShadowReads {
         Ok(Err(Fallback(permit)))
     }
 
-    /// The shadow, if this read may go there.
-    fn shadow(
+    async fn ask_shadow<'ask, T, F>(
         &self,
         context: &CallContext,
-        allowed: impl FnOnce() -> bool,
-    ) -> std::result::Result<(Arc<dyn DocumentBackend>, Attempt<'_>), Reason> {
+        scope: Scope<'_>,
+        read: impl Fn(Arc<dyn DocumentBackend>, CallContext) -> F,
+    ) -> std::result::Result<T, Reason>
+    where
+        F: Future<Output = Result<T>> + 'ask,
+    {
         let link = self.replication.link();
         let shadow = link.get().filter(|_| link.is_filled()).ok_or(Reason::NotReady)?;
-        match context.consistency {
-            Consistency::Any => {}
-            Consistency::Bounded(age) if self.freshness.is_within(age) => {}
-            Consistency::Bounded(_) => return Err(Reason::Lag),
-            // Strong reads do not come here; kinds to come are served as sessions.
-            _ if allowed() => {}
-            _ => return Err(Reason::Session),
+        if let Some(marks) = self.watermarks() {
+            let read = |context| read(Arc::clone(&shadow.store), context);
+            return self.ask_replica(marks, context, scope, read).await;
         }
+        if link.is_native() && self.marks.get().is_none() {
+            return Err(Reason::NotReady);
+        }
+        self.allow(context, scope).await?;
         let attempt = self.breaker.attempt().ok_or(Reason::Breaker)?;
-        Ok((Arc::clone(&shadow.store), attempt))
+        self.in_time(context, attempt, read(Arc::clone(&shadow.store), *context)).await
+    }
+
+    /// Whether this read may go to the shadow, by what is known of it before.
+    async fn allow(
+        &self,
+        context: &CallContext,
+        scope: Scope<'_>,
+    ) -> std::result::Result<(), Reason> {
+        if matches!(scope, Scope::All) {
+            self.wait_if_late(context).await;
+        }
+        match (context.consistency, scope) {
+            (Consistency::Any, _) => Ok(()),
+            (Consistency::Bounded(age), _) if self.freshness.is_within(age) => Ok(()),
+            (Consistency::Bounded(_), _) => Err(Reason::Lag),
+            // Strong reads do not come here; kinds to come are served as sessions.
+            (_, Scope::All) if self.session.allows_all() => Ok(()),
+            (_, Scope::Paths(paths)) if paths.iter().all(|path| self.session.allows(path)) => {
+                Ok(())
+            }
+            _ => Err(Reason::Session),
+        }
     }
 
     async fn in_time<T>(
@@ -218,10 +276,14 @@ impl ShadowReads {
     ) -> std::result::Result<T, Reason> {
         let limit = shadow_share(context, self.rules.shadow_timeout);
         let outcome = tokio::time::timeout(limit, reading).await;
-        attempt.end(matches!(outcome, Ok(Ok(_))));
+        let is_behind = |error: &Error| error.kind() == ErrorKind::PreconditionFailed;
+        attempt
+            .end(outcome.as_ref().is_ok_and(|answer| answer.as_ref().err().is_none_or(is_behind)));
         match outcome {
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if is_behind(&error) => Err(Reason::Lag),
             Ok(Err(error)) => {
+                self.refuse_if_foreign(&error);
                 tracing::debug!(%error, "the shadow did not answer a read; the primary does");
                 Err(Reason::Error)
             }

@@ -9,6 +9,7 @@ use syntrix_storage_core::{
 };
 
 use crate::reads::freshness::barrier;
+use crate::reads::replica::Asked;
 use crate::reads::{ShadowReads, shadow_share};
 use crate::replicator::apply::strong;
 
@@ -123,6 +124,17 @@ impl Work {
 async fn settle_on(reads: &Weak<ShadowReads>) {
     let mut pause = SETTLE_PAUSE_MIN;
     while let Some(reads) = reads.upgrade() {
+        if reads.marks.get().is_none() {
+            if let Err(error) = reads.decide().await {
+                tracing::debug!(%error, "it is not known yet how the shadow is to be read");
+                tokio::time::sleep(SETTLE_BACKOFF).await;
+            }
+            continue;
+        }
+        if let Some(marks) = reads.watermarks() {
+            reads.learn(marks).await;
+            continue;
+        }
         if reads.session.allows_all() {
             reads.session.news.notified().await;
             pause = SETTLE_PAUSE_MIN;
@@ -141,8 +153,12 @@ async fn settle_on(reads: &Weak<ShadowReads>) {
 }
 
 async fn probe_on(reads: &Weak<ShadowReads>) {
-    let mut known = 0;
+    let (mut known, mut lately) = (0, Asked::default());
     while let Some(reads) = reads.upgrade() {
+        if let Some(marks) = reads.watermarks() {
+            reads.keep_samples(marks, &mut lately).await;
+            continue;
+        }
         let asked = reads.freshness.asked();
         if asked != known {
             known = asked;

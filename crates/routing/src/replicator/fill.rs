@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use syntrix_storage_core::backend::{Applied, CallContext, DocumentBackend, Ledger, Write};
-use syntrix_storage_core::{
-    Body, Document, DocumentPath, Metadata, Operation, Result, ScanRequest, Timestamp,
-};
+use syntrix_storage_core::backend::{Applied, DocumentBackend, Ledger, Write};
+use syntrix_storage_core::{Document, DocumentPath, Result};
 
+use crate::extra::{BEHIND_REMOVED, removed, scan};
 use crate::page_size::PageSize;
 use crate::replicator::Interrupt;
 use crate::replicator::apply::{Applier, strong};
@@ -25,8 +24,6 @@ use crate::replicator::throttle::Throttle;
 
 /// Most records read at once.
 const PAGE_MAX: usize = 1000;
-/// What the sweep removes dies at this time, before everything that anybody wrote.
-const BEFORE_ALL: Timestamp = Timestamp::from_milliseconds(0);
 
 /// A fill that is under way, and its record.
 #[derive(Debug)]
@@ -146,22 +143,14 @@ impl<'session> Fill<'session> {
             removed += u64::from(self.remove(extra).await?);
         }
         if removed > 0 {
-            purge::purge_shadow(&*self.applier.shadow, BEFORE_ALL.saturating_add(TICK)).await?;
+            purge::purge_shadow(&*self.applier.shadow, BEHIND_REMOVED).await?;
         }
         Ok(removed)
     }
 
-    /// A backend forgets tombstones alone, so the record becomes an ancient one. Whoever created the path on the primary
-    /// meanwhile is looked for again afterwards.
+    /// Whoever created the path on the primary meanwhile is looked for again afterwards.
     async fn remove(&self, extra: &Document) -> Result<bool> {
-        let metadata = Metadata {
-            version: extra.version().next(),
-            updated_at: BEFORE_ALL,
-            deleted: true,
-            ..extra.metadata()
-        };
-        let tombstone = Document::from_parts(extra.path().clone(), metadata, Body::empty());
-        let write = Write::Replace { expected: extra.version(), document: tombstone };
+        let write = Write::Replace { expected: extra.version(), document: removed(extra) };
         let outcome = self.applier.write(vec![write]).await?.pop().transpose()?;
         self.applier.settle(extra.path()).await?;
         Ok(matches!(outcome, Some(Applied::Yes(_))))
@@ -174,26 +163,9 @@ impl<'session> Fill<'session> {
     }
 }
 
-const TICK: Duration = Duration::from_millis(1);
-
-/// Records behind `after` by path, tombstones too.
-async fn scan(
-    backend: &dyn DocumentBackend,
-    after: Option<String>,
-    records: usize,
-) -> Result<Vec<Document>> {
-    let mut request = ScanRequest::of(None, true);
-    (request.show_deleted, request.after, request.limit) = (true, after, records);
-    let context = CallContext::new(Operation::Migrate)
-        .with_consistency(syntrix_storage_core::Consistency::Strong);
-    backend.scan(&request, &context).await
-}
-
 /// Whether a database has any record at all.
 pub(crate) async fn is_empty(backend: &dyn DocumentBackend) -> Result<bool> {
-    let mut request = ScanRequest::of(None, true);
-    (request.show_deleted, request.limit) = (true, 1);
-    Ok(backend.scan(&request, &CallContext::new(Operation::Migrate)).await?.is_empty())
+    Ok(scan(backend, None, 1).await?.is_empty())
 }
 
 async fn timed<T>(work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {

@@ -29,7 +29,7 @@ use crate::holder::{self, Duty};
 use crate::options::ReplicationOptions;
 use crate::replicator::session::Session;
 use crate::replicator::status::Counts;
-use crate::shadow::{OpenShadow, ShadowLink, ShadowState};
+use crate::shadow::{OpenShadow, ShadowLink};
 
 /// Between two looks at another holder's checkpoint.
 const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
@@ -239,13 +239,17 @@ impl Backoff {
 }
 
 /// A failure of `drain`.
-pub(crate) fn not_caught_up(limit: Duration, state: &ShadowState) -> Error {
-    Error::new(ErrorKind::Timeout, "drain")
+pub(crate) fn not_caught_up<S: ?Sized>(limit: Duration, link: &ShadowLink<S>) -> Error {
+    let error = Error::new(ErrorKind::Timeout, "drain")
         .with_message(
             "the shadow has not everything yet; see `routing status` for what holds it up",
         )
         .with_fact("limitMs", limit.as_millis())
-        .with_fact("shadow", format!("{state:?}"))
+        .with_fact("shadow", format!("{:?}", link.state()));
+    match link.last_failure() {
+        Some(failure) => error.with_fact("lastFailure", failure.reason),
+        None => error,
+    }
 }
 
 /// Results of the replicator's parts.

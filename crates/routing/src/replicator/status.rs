@@ -2,12 +2,20 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use syntrix_storage_core::Result;
+use syntrix_storage_core::backend::{Ledger, StoreKind};
 
 use crate::breaker::BreakerState;
-use crate::shadow::ShadowState;
+use crate::replicator::records::{self, LeaseBody};
+use crate::shadow::{LastFailure, ShadowLink, ShadowState};
+use crate::verify::state::VerifyBody;
+use crate::verify::{LastVerify, VerifyUnderWay};
+
+/// Shorter than this, a rate says little.
+const RATE_TIME_MIN: Duration = Duration::from_secs(2);
 
 /// A route as it is now. Serialises to JSON with `camelCase` keys; fields may be added.
 #[non_exhaustive]
@@ -20,6 +28,8 @@ pub struct StatusReport {
     pub strategy: String,
     /// The shadow, as this process sees it.
     pub shadow: ShadowState,
+    /// What failed last on the way to the shadow in this process; it may be over.
+    pub last_failure: Option<LastFailure>,
     /// Whether the shadow has everything from before the route, and the route may be read from it.
     pub filled: bool,
     /// Who replicates; `None` if nobody does.
@@ -40,6 +50,67 @@ pub struct StatusReport {
     pub feed_window_left_seconds: Option<u64>,
     /// Since when tombstones are kept on the primary, in milliseconds since 1970.
     pub pinned_since_ms: Option<i64>,
+    /// The last comparison by `verify` that came to its end, whoever made it.
+    pub last_verify: Option<LastVerify>,
+    /// A comparison of documents that is being made, or was interrupted and can be resumed.
+    pub verify_under_way: Option<VerifyUnderWay>,
+    /// Reads compared under `reads: both`, as the process noted that did so last.
+    pub last_compare: Option<CompareStatus>,
+}
+
+impl StatusReport {
+    /// What is known without asking either side.
+    pub(crate) fn new(
+        store: StoreKind,
+        strategy: &str,
+        mirror: MirrorStatus,
+        replicated: ReplicatedStatus,
+    ) -> Self {
+        Self {
+            store: store.as_str(),
+            strategy: strategy.to_owned(),
+            shadow: ShadowState::Connecting,
+            last_failure: None,
+            filled: false,
+            holder: None,
+            lag: None,
+            mirror,
+            replicated,
+            dead_letters: None,
+            fill: None,
+            history_lost: 0,
+            feed_window_left_seconds: None,
+            pinned_since_ms: None,
+            last_verify: None,
+            verify_under_way: None,
+            last_compare: None,
+        }
+    }
+
+    /// How the shadow is, as this process sees it.
+    pub(crate) fn with_link<S: ?Sized>(mut self, link: &ShadowLink<S>) -> Self {
+        (self.shadow, self.filled) = (link.state(), link.is_filled());
+        self.last_failure = link.last_failure();
+        self
+    }
+
+    /// What the comparisons noted.
+    pub(crate) fn add_verify(&mut self, body: Option<VerifyBody>) {
+        let Some(body) = body else { return };
+        self.verify_under_way = body.under_way();
+        self.last_verify = body.last;
+    }
+}
+
+/// Who has the lease of this name, if anybody does.
+pub(crate) async fn holder(
+    ledger: &dyn Ledger,
+    lease: &str,
+    is_here: bool,
+) -> Result<Option<HolderStatus>> {
+    let found = records::read::<LeaseBody>(ledger, lease).await?.map(|(_, body)| body);
+    let held = found.filter(|body| !body.released);
+    Ok(held.map(|body| HolderStatus { name: body.holder, term: body.term, is_here }))
 }
 
 /// Who replicates.
@@ -94,6 +165,33 @@ pub struct ReplicatedStatus {
     pub known: u64,
     /// Records of another history that the primary's replaced.
     pub lineage: u64,
+    /// Records a second in the last seconds that were measured; `None` before.
+    pub per_second: Option<f64>,
+}
+
+/// Reads compared under `reads: both`, since their process began.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompareStatus {
+    /// When it was noted, in milliseconds since 1970.
+    pub noted_ms: i64,
+    /// Which process.
+    pub process: u32,
+    /// Reads that the shadow answered alike at once.
+    pub equal: u64,
+    /// Reads that the shadow answered alike a little later.
+    pub lag: u64,
+    /// Reads whose answer changed on the primary meanwhile.
+    pub raced: u64,
+    /// Reads that the shadow answered otherwise and went on to: each is in the log.
+    pub definite: u64,
+    /// Reads that could not be compared, as a side did not answer.
+    pub failed: u64,
+    /// Reads that were not compared, as there were too many.
+    pub dropped: u64,
+    /// When the last definite difference was found, in milliseconds since 1970.
+    pub last_definite_ms: Option<i64>,
 }
 
 /// The copy of what was there before the route.
@@ -127,6 +225,37 @@ pub(crate) struct Counts {
     pub(crate) fill_pause_ms: AtomicU64,
     /// Records copied by this process, and since when.
     pub(crate) filling: Mutex<Option<(Instant, u64)>>,
+    rate: Rate,
+}
+
+/// How fast a count grows, measured between the looks at it.
+#[derive(Debug, Default)]
+pub(crate) struct Rate(Mutex<Option<Measured>>);
+
+/// A look at the count, and what came of it and the one before.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    at: Instant,
+    count: u64,
+    per_second: Option<f64>,
+}
+
+impl Rate {
+    /// What was measured last, `count` being what it is now.
+    pub(crate) fn measured(&self, count: u64) -> Option<f64> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let per_second = match *last {
+            Some(Measured { at, per_second, .. }) if at.elapsed() < RATE_TIME_MIN => {
+                return per_second;
+            }
+            Some(Measured { at, count: before, .. }) => {
+                Some(count.saturating_sub(before) as f64 / at.elapsed().as_secs_f64())
+            }
+            None => None,
+        };
+        *last = Some(Measured { at: Instant::now(), count, per_second });
+        per_second
+    }
 }
 
 impl Counts {
@@ -159,6 +288,7 @@ impl Counts {
             applied: read(&self.applied),
             known: read(&self.known),
             lineage: read(&self.lineage),
+            per_second: self.rate.measured(read(&self.applied) + read(&self.known)),
         }
     }
 }

@@ -11,11 +11,12 @@ use crate::control::RouteControl;
 use crate::holder;
 use crate::replicator::dead_letters::{self, DeadLetter};
 use crate::replicator::not_caught_up;
-use crate::replicator::records::{self, LeaseBody};
-use crate::replicator::status::{HolderStatus, LagStatus, StatusReport};
+use crate::replicator::records;
+use crate::replicator::status::{self, LagStatus, StatusReport};
 use crate::shadow::{OpenShadow, ShadowState};
 use crate::swept::carrier::Carrier;
 use crate::swept::{AskedBody, PassesBody, Swept, SweptReplication};
+use crate::verify::state;
 
 /// Longest wait of `status` for the shadow.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
@@ -85,13 +86,9 @@ impl<K: Swept> SweptReplication<K> {
 
     async fn describe_shadow(&self, report: &mut StatusReport) -> Result<()> {
         let Some(shadow) = self.link.get() else { return Ok(()) };
-        let lease = records::read::<LeaseBody>(&*shadow.ledger, K::LEASE).await?;
-        let holder = lease.map(|(_, body)| body).filter(|body| !body.released);
-        report.holder = holder.map(|body| HolderStatus {
-            name: body.holder,
-            term: body.term,
-            is_here: self.counts.is_holder.load(Ordering::Acquire),
-        });
+        let is_here = self.counts.is_holder.load(Ordering::Acquire);
+        report.holder = status::holder(&*shadow.ledger, K::LEASE, is_here).await?;
+        report.add_verify(state::read(&*shadow.ledger, K::STORE).await?);
         let Some((_, body)) = records::read::<PassesBody>(&*shadow.ledger, K::PASSES).await? else {
             return Ok(());
         };
@@ -131,21 +128,9 @@ impl<K: Swept> SweptReplication<K> {
 #[async_trait]
 impl<K: Swept> RouteControl for SweptReplication<K> {
     async fn status(&self) -> Result<StatusReport> {
-        let mut report = StatusReport {
-            store: K::STORE.as_str(),
-            strategy: self.strategy.clone(),
-            shadow: self.link.state(),
-            filled: self.link.is_filled(),
-            holder: None,
-            lag: None,
-            mirror: self.outbox.status(),
-            replicated: self.counts.report(),
-            dead_letters: None,
-            fill: None,
-            history_lost: 0,
-            feed_window_left_seconds: None,
-            pinned_since_ms: None,
-        };
+        let replicated = self.counts.report();
+        let report = StatusReport::new(K::STORE, &self.strategy, self.outbox.status(), replicated);
+        let mut report = report.with_link(&self.link);
         let described = tokio::time::timeout(STATUS_WAIT, self.describe_shadow(&mut report)).await;
         if !matches!(described, Ok(Ok(()))) {
             tracing::debug!(?described, "the status is without what a side did not tell");
@@ -156,7 +141,7 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
     async fn drain(&self, limit: Duration) -> Result<()> {
         match tokio::time::timeout(limit, self.wait_until_served()).await {
             Ok(caught_up) => caught_up,
-            Err(_) => Err(not_caught_up(limit, &self.link.state())),
+            Err(_) => Err(not_caught_up(limit, &self.link)),
         }
     }
 

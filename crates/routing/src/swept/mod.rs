@@ -29,7 +29,7 @@ use crate::breaker::{Attempt, BreakerState};
 use crate::options::ReplicationOptions;
 use crate::outbox::Outbox;
 use crate::replicator::records::PositionBody;
-use crate::replicator::status::ReplicatedStatus;
+use crate::replicator::status::{Rate, ReplicatedStatus};
 use crate::shadow::{NativeReplica, ShadowLink, ShadowOpener};
 
 /// A kind of store that a route follows so.
@@ -174,6 +174,7 @@ pub(crate) struct SweepCounts {
     pub(crate) applied: AtomicU64,
     pub(crate) known: AtomicU64,
     pub(crate) replaced: AtomicU64,
+    rate: Rate,
 }
 
 impl SweepCounts {
@@ -188,8 +189,10 @@ impl SweepCounts {
 
     fn report(&self) -> ReplicatedStatus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (applied, known) = (read(&self.applied), read(&self.known));
-        ReplicatedStatus { applied, known, lineage: read(&self.replaced) }
+        let counts = [&self.applied, &self.known, &self.replaced].map(read);
+        let [applied, known, lineage] = counts;
+        let per_second = self.rate.measured(counts.iter().sum());
+        ReplicatedStatus { applied, known, lineage, per_second }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Digests of whole ranges: sums, so that the order in which documents are met does not matter.
 
-use serde::Serialize;
-use syntrix_storage_core::DocumentId;
+use serde::{Deserialize, Serialize};
+use syntrix_storage_core::{DocumentId, Error, ErrorKind, Result};
 
 use super::entry::Entry;
 
@@ -21,6 +21,10 @@ struct Range {
     sum: u128,
 }
 
+/// A range as it is noted: documents, tombstones, and the sum in hexadecimal digits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RangeBody(u64, u64, String);
+
 /// What a side's digests say as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,11 +37,13 @@ pub struct SideSummary {
     pub digest: String,
 }
 
-impl SideDigest {
-    pub(super) fn new() -> Self {
+impl Default for SideDigest {
+    fn default() -> Self {
         Self { ranges: vec![Range::default(); RANGES] }
     }
+}
 
+impl SideDigest {
     pub(super) fn add(&mut self, entry: &Entry) {
         let range = &mut self.ranges[range_of(*entry.path.key())];
         range.sum = range.sum.wrapping_add(entry.digest);
@@ -45,6 +51,28 @@ impl SideDigest {
             true => range.tombstones += 1,
             false => range.documents += 1,
         }
+    }
+
+    pub(super) fn bodies(&self) -> Vec<RangeBody> {
+        let body = |range: &Range| {
+            RangeBody(range.documents, range.tombstones, format!("{:x}", range.sum))
+        };
+        self.ranges.iter().map(body).collect()
+    }
+
+    pub(super) fn from_bodies(bodies: &[RangeBody]) -> Result<Self> {
+        let range = |RangeBody(documents, tombstones, sum): &RangeBody| {
+            let sum = u128::from_str_radix(sum, 16).ok()?;
+            Some(Range { documents: *documents, tombstones: *tombstones, sum })
+        };
+        let ranges: Option<Vec<_>> = bodies.iter().map(range).collect();
+        ranges.filter(|ranges| ranges.len() == RANGES).map(|ranges| Self { ranges }).ok_or_else(
+            || {
+                Error::new(ErrorKind::Internal, "verify").with_message(
+                    "what was noted of an interrupted comparison is damaged; begin anew",
+                )
+            },
+        )
     }
 
     pub(super) fn summary(&self) -> SideSummary {

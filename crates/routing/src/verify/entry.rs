@@ -84,7 +84,7 @@ fn system_fields(document: &Document) -> Map<String, Value> {
     ])
 }
 
-fn first_in_maps(
+pub(super) fn first_in_maps(
     above: &str,
     left: &Map<String, Value>,
     right: &Map<String, Value>,

@@ -8,24 +8,29 @@ mod digest;
 mod entry;
 mod pages;
 mod recheck;
+mod records;
 mod repair;
 mod report;
 mod route;
+pub(crate) mod state;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use serde::Serialize;
-use syntrix_storage_core::backend::{CallContext, DocumentBackend};
-use syntrix_storage_core::{Consistency, Operation, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+use syntrix_storage_core::backend::DocumentBackend;
+use syntrix_storage_core::{Result, Timestamp};
 
 pub use digest::SideSummary;
+pub use records::{RecordFinding, RecordKey, RecordReport, RecordRoute, RecordsSummary};
 pub use repair::{Repair, RepairSummary, Repaired};
 pub use report::{Finding, Verdict, VerdictCounts, VerifySummary};
+pub use state::{LastVerify, VerifyUnderWay};
 
 use digest::SideDigest;
 use pages::Range;
+use state::Memory;
 
 /// Waits until a shadow has everything that the primary has. Only who follows the feed knows.
 #[async_trait]
@@ -39,7 +44,7 @@ pub trait Barrier: Send + Sync {
 }
 
 /// What is compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Depth {
     /// Versions, times of creation and tombstone marks.
@@ -65,6 +70,8 @@ pub struct VerifyOptions {
     pub recheck_pause: Duration,
     /// Tombstones last written before this may be gone on the shadow, which is purged first.
     pub expired_before: Option<Timestamp>,
+    /// Whether to go on where a run of documents that was interrupted had come to. If there is none, it begins anew.
+    pub resume: bool,
 }
 
 impl Default for VerifyOptions {
@@ -76,6 +83,7 @@ impl Default for VerifyOptions {
             rechecks_max: 20,
             recheck_pause: Duration::from_millis(50),
             expired_before: None,
+            resume: false,
         }
     }
 }
@@ -92,6 +100,13 @@ impl VerifyOptions {
     #[must_use]
     pub fn with_values(mut self, show_values: bool) -> Self {
         self.show_values = show_values;
+        self
+    }
+
+    /// Sets whether an interrupted run is taken up.
+    #[must_use]
+    pub fn with_resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
         self
     }
 
@@ -126,9 +141,12 @@ pub struct Verify<'run> {
     shadow: Arc<dyn DocumentBackend>,
     barrier: &'run dyn Barrier,
     options: VerifyOptions,
+    /// Where it notes how far it is.
+    memory: Option<Memory>,
 }
 
 /// What a run has found so far.
+#[derive(Default)]
 struct Progress {
     primary: SideDigest,
     shadow: SideDigest,
@@ -145,7 +163,13 @@ impl<'run> Verify<'run> {
         barrier: &'run dyn Barrier,
         options: VerifyOptions,
     ) -> Self {
-        Self { primary, shadow, barrier, options }
+        Self { primary, shadow, barrier, options, memory: None }
+    }
+
+    /// The same one, which notes how far it is.
+    pub(crate) fn remembering(mut self, memory: Memory) -> Self {
+        self.memory = Some(memory);
+        self
     }
 
     /// Compares everything, tombstones included.
@@ -153,20 +177,38 @@ impl<'run> Verify<'run> {
     /// # Errors
     ///
     /// What the databases, the barrier or `report` say; then nothing is proven.
-    pub async fn run(&self, report: Report<'_>) -> Result<VerifySummary> {
+    pub async fn run(mut self, report: Report<'_>) -> Result<VerifySummary> {
         let started = Instant::now();
-        let mut progress = Progress {
-            primary: SideDigest::new(),
-            shadow: SideDigest::new(),
-            counts: VerdictCounts::default(),
-            settled: 0,
-            expired: 0,
-        };
-        let mut range = Some(Range::first());
+        let mut memory = self.memory.take();
+        let (mut progress, first) = self.begin(memory.as_mut()).await?;
+        let resumed_after = first.begins_after().map(str::to_owned);
+        let (mut range, mut is_first) = (Some(first), resumed_after.is_none());
         while let Some(current) = range {
             range = self.run_range(current, &mut progress, report).await?;
+            let compared_to = range.as_ref().and_then(Range::begins_after);
+            if let Some((memory, compared_to)) = memory.as_mut().zip(compared_to) {
+                let (depth, elapsed) = (self.options.depth, started.elapsed());
+                memory.save(depth, &progress, compared_to, elapsed, is_first).await;
+                is_first = false;
+            }
         }
-        Ok(self.summary(progress, started))
+        let spent = memory.as_ref().map_or(Duration::ZERO, |memory| memory.spent);
+        let summary = self.summary(progress, resumed_after, spent + started.elapsed());
+        if let Some(memory) = memory {
+            let VerifySummary { depth, equal, counts, elapsed, .. } = summary;
+            memory.end(state::ended_now(depth, equal, counts, elapsed)).await;
+        }
+        Ok(summary)
+    }
+
+    /// At the very first range, or where an interrupted run had come to.
+    async fn begin(&self, memory: Option<&mut Memory>) -> Result<(Progress, Range)> {
+        if let Some(memory) = memory.filter(|_| self.options.resume)
+            && let Some(resumed) = memory.resume(self.options.depth).await?
+        {
+            return Ok((resumed.progress, Range::behind(resumed.after)));
+        }
+        Ok((Progress::default(), Range::first()))
     }
 
     /// Compares one range and returns the next.
@@ -187,7 +229,12 @@ impl<'run> Verify<'run> {
         Ok(next)
     }
 
-    fn summary(&self, progress: Progress, started: Instant) -> VerifySummary {
+    fn summary(
+        &self,
+        progress: Progress,
+        resumed_after: Option<String>,
+        elapsed: Duration,
+    ) -> VerifySummary {
         let Progress { primary, shadow, counts, settled, expired } = progress;
         VerifySummary {
             depth: self.options.depth,
@@ -198,12 +245,8 @@ impl<'run> Verify<'run> {
             ranges_differing: primary.differing(&shadow),
             primary: primary.summary(),
             shadow: shadow.summary(),
-            elapsed: started.elapsed(),
+            resumed_after,
+            elapsed,
         }
     }
-}
-
-/// Reads and writes of verify name their database and see its last commit.
-fn context() -> CallContext {
-    CallContext::new(Operation::Migrate).with_consistency(Consistency::Strong)
 }

@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
-use syntrix_storage_core::backend::DocumentBackend;
-use syntrix_storage_core::{Document, DocumentPath, ITEMS_MAX, Result, ScanRequest};
+use syntrix_storage_core::{Document, DocumentPath, ITEMS_MAX, Result};
 
+use super::Verify;
 use super::entry::Entry;
-use super::{Verify, context};
+use crate::extra::scan;
 use crate::page_size::PageSize;
 
 /// Documents of one page are about so large together at most.
@@ -26,6 +26,16 @@ pub(super) struct Bounds {
 impl Range {
     pub(super) fn first() -> Self {
         Self(None)
+    }
+
+    /// The one behind a path.
+    pub(super) fn behind(path: String) -> Self {
+        Self(Some(path))
+    }
+
+    /// Where the one before it ended.
+    pub(super) fn begins_after(&self) -> Option<&str> {
+        self.0.as_deref()
     }
 }
 
@@ -80,18 +90,6 @@ impl Verify<'_> {
             }
         }
     }
-}
-
-async fn scan(
-    side: &dyn DocumentBackend,
-    after: Option<String>,
-    records: usize,
-) -> Result<Vec<Document>> {
-    let mut request = ScanRequest::of(None, true);
-    request.show_deleted = true;
-    request.after = after;
-    request.limit = records;
-    side.scan(&request, &context()).await
 }
 
 /// Hands the equal ones to `equal` and returns the paths of the others. Both sides are in order.

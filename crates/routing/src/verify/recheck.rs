@@ -4,7 +4,8 @@ use syntrix_storage_core::{Document, DocumentPath, ITEMS_MAX, Result};
 
 use super::entry::{Entry, first_difference};
 use super::report::{Finding, Verdict};
-use super::{Depth, Progress, Report, Verify, context};
+use super::{Depth, Progress, Report, Verify};
+use crate::extra::migrate;
 
 /// One document at the three moments of a look: the primary before the barrier, the shadow behind it, the primary again.
 struct Look {
@@ -52,10 +53,10 @@ impl Verify<'_> {
     }
 
     async fn look(&self, paths: &[DocumentPath]) -> Result<Vec<Look>> {
-        let before = self.primary.get_many(paths, &context()).await?;
+        let before = self.primary.get_many(paths, &migrate()).await?;
         self.barrier.pass().await?;
-        let shadow = self.shadow.get_many(paths, &context()).await?;
-        let after = self.primary.get_many(paths, &context()).await?;
+        let shadow = self.shadow.get_many(paths, &migrate()).await?;
+        let after = self.primary.get_many(paths, &migrate()).await?;
         let sides = paths.iter().zip(before).zip(shadow).zip(after);
         Ok(sides
             .map(|(((path, before), shadow), after)| Look {

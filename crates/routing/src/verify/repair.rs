@@ -4,19 +4,15 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use syntrix_storage_core::backend::{Applied, DocumentBackend, Write};
-use syntrix_storage_core::{
-    Body, Document, DocumentPath, Error, ErrorKind, Metadata, Result, Timestamp,
-};
+use syntrix_storage_core::{Document, DocumentPath, Error, ErrorKind, Result};
 
-use super::context;
 use super::entry::{Entry, first_difference};
+use crate::extra::{BEHIND_REMOVED, migrate, removed};
+use crate::replicator::purge::purge_shadow;
 use crate::verify::Depth;
 
 /// A document that changes on the shadow that often is brought by the replicator anyway.
 const ATTEMPTS_MAX: usize = 5;
-/// Nothing was ever written at the epoch, so a purge up to here takes away what repair marked and nothing else.
-const MARKED: Timestamp = Timestamp::from_milliseconds(0);
-const BEHIND_MARKED: Timestamp = Timestamp::from_milliseconds(1);
 
 /// What repair did, or would do, about one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,8 +97,8 @@ impl Repair {
     pub async fn document(&self, path: &DocumentPath) -> Result<Repaired> {
         for _ in 0..ATTEMPTS_MAX {
             // The shadow first: what the primary has behind that is at least as new, so the shadow never goes back.
-            let shadow = self.shadow.get(path, &context()).await?;
-            let primary = self.primary.get(path, &context()).await?;
+            let shadow = self.shadow.get(path, &migrate()).await?;
+            let primary = self.primary.get(path, &migrate()).await?;
             let Some((repaired, write)) = step(primary, shadow) else { return Ok(Repaired::Equal) };
             if !self.execute || self.apply(repaired, write, path).await? {
                 return Ok(repaired);
@@ -116,7 +112,7 @@ impl Repair {
 
     /// `false` if the shadow's document was another one by then.
     async fn apply(&self, repaired: Repaired, write: Write, path: &DocumentPath) -> Result<bool> {
-        let outcome = self.shadow.write(vec![write], &context()).await.pop();
+        let outcome = self.shadow.write(vec![write], &migrate()).await.pop();
         let applied = outcome.ok_or_else(|| {
             Error::new(ErrorKind::Internal, "repair").with_message("the backend gave no outcome")
         })??;
@@ -124,9 +120,9 @@ impl Repair {
             return Ok(false);
         }
         if repaired == Repaired::Removed {
-            while self.shadow.purge(BEHIND_MARKED, 1000).await?.more {}
+            purge_shadow(&*self.shadow, BEHIND_REMOVED).await?;
             // A document that was created meanwhile lost against the mark.
-            return Ok(self.primary.get(path, &context()).await?.is_none());
+            return Ok(self.primary.get(path, &migrate()).await?.is_none());
         }
         Ok(true)
     }
@@ -142,14 +138,8 @@ fn step(primary: Option<Document>, shadow: Option<Document>) -> Option<(Repaired
             (Repaired::Replaced, write)
         }),
         (None, Some(shadow)) => {
-            let metadata = Metadata {
-                version: shadow.version().next(),
-                created_at: MARKED,
-                updated_at: MARKED,
-                deleted: true,
-            };
-            let mark = Document::from_parts(shadow.path().clone(), metadata, Body::empty());
-            let write = Write::Replace { expected: shadow.version(), document: mark };
+            let (expected, document) = (shadow.version(), removed(&shadow));
+            let write = Write::Replace { expected, document };
             Some((Repaired::Removed, write))
         }
     }

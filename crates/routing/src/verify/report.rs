@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use syntrix_storage_core::DocumentPath;
 
@@ -56,7 +56,7 @@ fn as_text<S: serde::Serializer>(path: &DocumentPath, serializer: S) -> Result<S
 }
 
 /// How many documents got each verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictCounts {
     /// [`Verdict::Missing`].
@@ -110,11 +110,17 @@ pub struct VerifySummary {
     pub shadow: SideSummary,
     /// First bytes of the ids, in hexadecimal digits, whose documents do not have the same digest on both sides.
     pub ranges_differing: Vec<String>,
-    /// How long it took.
+    /// Up to which path an earlier run, which was interrupted, had compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_after: Option<String>,
+    /// How long it took, that run's part included.
     #[serde(rename = "seconds", serialize_with = "as_seconds")]
     pub elapsed: Duration,
 }
 
-fn as_seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_seconds<S: serde::Serializer>(
+    elapsed: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((elapsed.as_secs_f64() * 1000.0).round() / 1000.0)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use syntrix_storage_core::{Clock, Result, SystemClock};
 
+use super::state::Memory;
 use super::{Barrier, Repair, Report, Verify, VerifyOptions, VerifySummary};
 use crate::reads::freshness::barrier;
 use crate::replication::DocumentReplication;
@@ -22,7 +23,7 @@ impl Barrier for CatchUp<'_> {
     async fn pass(&self) -> Result<()> {
         match tokio::time::timeout(self.limit, barrier(self.replication)).await {
             Ok(passed) => passed,
-            Err(_) => Err(not_caught_up(self.limit, &self.replication.link().state())),
+            Err(_) => Err(not_caught_up(self.limit, self.replication.link())),
         }
     }
 }
@@ -49,7 +50,10 @@ impl DocumentReplication {
             None => options.with_expired_before(expired),
             Some(_) => options,
         };
-        Verify::new(primary, shadow, &catch_up, options).run(report).await
+        let ledger = self.verify_ledger()?;
+        let memory = Memory::new(ledger, self.primary_ledger().store_id());
+        let verify = Verify::new(primary, shadow, &catch_up, options).remembering(memory);
+        verify.run(report).await
     }
 
     /// What repairs single documents of the shadow; a dry run until it is told otherwise.

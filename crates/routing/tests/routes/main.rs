@@ -4,6 +4,7 @@
 
 mod accounts;
 mod feed;
+mod fill;
 mod holders;
 mod purge;
 mod shadow;

@@ -3,6 +3,12 @@
 
 mod compare;
 mod pair;
+mod records;
 mod repair;
 mod replica;
+#[cfg(feature = "pg")]
+#[path = "../../../../backends/postgres/tests/backend/server.rs"]
+mod server;
+#[cfg(feature = "pg")]
+mod standby;
 mod verify;

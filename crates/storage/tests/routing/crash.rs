@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use syntrix_storage::routing::MirrorFault;
+use syntrix_storage::routing::{Depth, MirrorFault, VerifyOptions};
 use syntrix_storage::{
     Document, DocumentStore, ErrorKind, Patch, Result, Storage, StorageConfig, WriteResult,
 };
 
-use crate::stores::{Pair, Route, SQLITE_TO_SQLITE, at, creation, everything, quick};
+use crate::stores::{PATIENCE, Pair, Route, SQLITE_TO_SQLITE, at, creation, everything, quick};
 
 /// What a writer shall do: folder, seed, the two blocks and the namespace, by line.
 const ORDERS: &str = "SYNTRIX_STORAGE_TEST_WRITER";
@@ -290,6 +290,10 @@ pub async fn expect_nothing_lost(folder: tempfile::TempDir, writers: &Writers) {
     let config = writers.pair.config(folder.path(), "");
     let route = Route::open_config(writers.pair, folder, config).await;
     let records = route.expect_equal_sides().await;
+    let deep = VerifyOptions::default().with_depth(Depth::Deep);
+    let verify = route.storage.document_route().unwrap();
+    let summary = verify.verify(deep, PATIENCE, &mut |_| Ok(())).await.unwrap();
+    assert!(summary.equal, "{summary:?}");
     let admin = route.storage.document_admin().unwrap();
     let acknowledged = expect_acknowledged(route.folder.path(), &everything(&*admin).await);
     eprintln!(

@@ -6,11 +6,20 @@ mod account_crash;
 #[cfg(any(feature = "mongo", feature = "pg"))]
 mod account_servers;
 mod accounts;
+mod cases;
 mod crash;
+#[cfg(feature = "pg")]
+mod cut;
 mod fill;
 mod journal;
 mod mirror;
+#[cfg(all(feature = "mongo", feature = "pg"))]
+mod mongodb;
 #[cfg(feature = "pg")]
 mod postgres;
+#[cfg(feature = "pg")]
+mod primary;
+#[cfg(feature = "redis")]
+mod redis;
 mod stores;
 mod tokens;

@@ -1,52 +1,15 @@
 //! SQLite with a PostgreSQL shadow behind a network that fails.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use syntrix_storage_fault_proxy::{Fault, Proxy};
+use syntrix_storage_fault_proxy::Fault;
 
-use crate::crash::{Writers, expect_nothing_lost, torment_time, write_old};
-use crate::stores::{Pair, Route};
-
-const VARIABLE: &str = "SYNTRIX_STORAGE_TEST_PG";
-
-/// The tests' server, and a way to it that can be cut.
-struct Cut {
-    proxy: Proxy,
-    pair: Pair,
-}
-
-impl Cut {
-    async fn new() -> Self {
-        let dsn = std::env::var(VARIABLE).unwrap_or_else(|_| {
-            panic!("{VARIABLE} names no server; `cargo xtask servers up` starts one and says how to set it")
-        });
-        let begin = dsn.find('@').or(dsn.find("//").map(|at| at + 1)).unwrap() + 1;
-        let end = begin + dsn[begin..].find('/').unwrap();
-        let proxy = Proxy::start(dsn[begin..end].parse().unwrap()).await.unwrap();
-        let through = format!("{}{}{}", &dsn[..begin], proxy.address(), &dsn[end..]);
-        let shadow =
-            format!("{{kind: pg, dsn: \"{through}\", acquireTimeout: 2s, connectTimeout: 2s}}");
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let namespace = format!("route_{}_{number}", std::process::id());
-        let pair = Pair {
-            primary: "{kind: sqlite, path: primary.db}",
-            shadow: shadow.leak(),
-            namespace: Some(namespace.leak()),
-        };
-        Self { proxy, pair }
-    }
-
-    async fn remove(&self) {
-        let folder = tempfile::tempdir().unwrap();
-        self.pair.shadow_alone(folder.path()).remove_namespace().await.unwrap();
-    }
-}
+use crate::cut::{Cut, SQLITE};
+use crate::stores::Route;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn creates_updates_and_deletes_reach_postgres() {
-    let cut = Cut::new().await;
+    let cut = Cut::to_postgres(SQLITE).await;
     let route = Route::open(cut.pair).await;
     for n in 0..100 {
         let path = format!("rooms/r{n}");
@@ -63,7 +26,7 @@ async fn creates_updates_and_deletes_reach_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_3_and_5_a_network_that_is_cut_or_dropping_delays_no_caller() {
-    let cut = Cut::new().await;
+    let cut = Cut::to_postgres(SQLITE).await;
     let route = Route::open(cut.pair).await;
     route.drain().await;
     let mut n = 0;
@@ -87,30 +50,12 @@ async fn cases_3_and_5_a_network_that_is_cut_or_dropping_delays_no_caller() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_12_nothing_is_lost_while_processes_die_and_the_network_is_cut() {
-    let cut = Cut::new().await;
-    let folder = tempfile::tempdir().unwrap();
-    write_old(folder.path(), cut.pair).await;
-    let mut writers = Writers::new(folder.path(), cut.pair, 2);
-    let cuts = async {
-        loop {
-            for fault in [Fault::None, Fault::BlackHole, Fault::None, Fault::Cut] {
-                cut.proxy.set(fault);
-                tokio::time::sleep(Duration::from_millis(1700)).await;
-            }
-        }
-    };
-    tokio::select! {
-        () = writers.torment(torment_time()) => {}
-        () = cuts => {}
-    }
-    cut.proxy.set(Fault::None);
-    expect_nothing_lost(folder, &writers).await;
-    cut.remove().await;
+    Cut::to_postgres(SQLITE).await.torment(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_ten_thousand_documents_is_replicated_in_batches() {
-    let cut = Cut::new().await;
+    let cut = Cut::to_postgres(SQLITE).await;
     let folder = tempfile::tempdir().unwrap();
     let config = cut.pair.config(folder.path(), "");
     let route = Route::open_config(cut.pair, folder, config).await;

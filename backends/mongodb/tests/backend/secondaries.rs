@@ -1,0 +1,197 @@
+//! Secondaries as a native replica: reads of them see what they must, also while a member applies nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mongodb::bson::doc;
+use serde_json::json;
+use syntrix_storage_core::backend::{Access, CallContext, DocumentBackend};
+use syntrix_storage_core::{Consistency, Document, ErrorKind, Operation, Query, QueryPlan};
+
+use crate::common::{Fixture, open_context, provider};
+use crate::servers::Server;
+
+const NAMESPACE: &str = "t_secondaries";
+const TASKS: usize = 4;
+
+/// Three members, the first of which is the primary.
+struct Set {
+    members: Vec<Server>,
+}
+
+impl Set {
+    async fn start() -> Self {
+        let options = ["--replSet", "own", "--setParameter", "enableTestCommands=1"];
+        let mut members = Vec::new();
+        for _ in 0..3 {
+            members.push(Server::launch(&options).await);
+        }
+        let configured = (0_i32..).zip(&members).map(|(id, member)| {
+            // Only the first one may become the primary.
+            doc! { "_id": id, "host": member.address(), "priority": if id == 0 { 1 } else { 0 } }
+        });
+        let configured: Vec<_> = configured.collect();
+        let configuration = doc! { "_id": "own", "members": configured };
+        members[0].command(doc! { "replSetInitiate": configuration }).await;
+        let set = Self { members };
+        set.until(0, "isWritablePrimary").await;
+        set.until(1, "secondary").await;
+        set.until(2, "secondary").await;
+        set
+    }
+
+    async fn until(&self, member: usize, what: &str) {
+        let start = Instant::now();
+        let hello = || self.members[member].command(doc! { "hello": 1 });
+        while !hello().await.get_bool(what).unwrap_or(false) {
+            assert!(start.elapsed() < Duration::from_secs(120), "member {member} is no {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn uri(&self, more: &str) -> String {
+        let hosts: Vec<_> = self.members.iter().map(Server::address).collect();
+        format!("mongodb://{}/?replicaSet=own{more}", hosts.join(","))
+    }
+
+    /// A member applies nothing, or goes on.
+    async fn stop_applying(&self, member: usize, stop: bool) {
+        let mode = if stop { "alwaysOn" } else { "off" };
+        let command = doc! { "configureFailPoint": "rsSyncApplyStop", "mode": mode };
+        self.members[member].command(command).await;
+    }
+
+    /// Reads that a member has answered since it began.
+    async fn queries(&self, member: usize) -> i64 {
+        let status = self.members[member].command(doc! { "serverStatus": 1 }).await;
+        let counted = status.get_document("opcounters").expect("counters");
+        counted
+            .get_i64("query")
+            .or_else(|_| counted.get_i32("query").map(i64::from))
+            .expect("count")
+    }
+}
+
+async fn replica(set: &Set) -> Arc<dyn DocumentBackend> {
+    let uri = set.uri("&readPreference=secondary");
+    let context = open_context(NAMESPACE).with_access(Access::Replica);
+    let backend = provider(&uri, &json!({})).open(&context).await.expect("open");
+    assert_eq!(backend.access(), Access::Replica);
+    assert_eq!(backend.users().expect_err("not there").kind(), ErrorKind::Unsupported);
+    backend.documents().expect("documents")
+}
+
+async fn not_before(primary: &dyn DocumentBackend, operation: Operation) -> CallContext {
+    let watermark = primary.watermark().await.expect("watermark");
+    CallContext::new(operation)
+        .with_consistency(Consistency::Session)
+        .with_not_before(Some(watermark.expect("a replica set")))
+}
+
+/// How many pairs: a slice in the gate, 100,000 when asked for.
+fn pairs_wanted() -> usize {
+    let wanted = std::env::var("SYNTRIX_STORAGE_TEST_PAIRS").ok();
+    wanted.map_or(2000, |wanted| wanted.parse().expect("a number"))
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    fresh: usize,
+    behind: usize,
+    stale: usize,
+}
+
+/// Pairs of a write to the primary and a read of secondaries that must see it.
+async fn pairs(primary: &Fixture, replica: &dyn DocumentBackend, task: usize) -> Tally {
+    let mut tally = Tally::default();
+    for pair in 0..pairs_wanted() / TASKS {
+        // A page holds all of a collection.
+        let collection = format!("pairs{task}x{}", pair / 900);
+        let path = format!("{collection}/d{}", pair / 3);
+        let written = match pair % 3 {
+            0 => primary.insert(&path, json!({ "n": pair })).await,
+            1 => primary.update(&path, json!({ "n": pair })).await,
+            _ => primary.delete(&path).await,
+        };
+        let context = not_before(&*primary.documents, Operation::Read).await;
+        let read = match pair % 5 {
+            0 => listed(replica, &written, &collection, &context).await,
+            _ => replica.get(written.path(), &context).await,
+        };
+        match read {
+            Ok(found) if found.as_ref().is_some_and(|it| it.version() == written.version()) => {
+                tally.fresh += 1;
+            }
+            Ok(_) => tally.stale += 1,
+            // Then the route asks the primary.
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error:?}");
+                tally.behind += 1;
+            }
+        }
+    }
+    tally
+}
+
+async fn listed(
+    replica: &dyn DocumentBackend,
+    written: &Document,
+    collection: &str,
+    context: &CallContext,
+) -> syntrix_storage_core::Result<Option<Document>> {
+    let query = Query::new(collection).expect("valid").show_deleted(true);
+    let plan = QueryPlan::check(query.limit(1000)).expect("valid");
+    let context = context.with_deadline(Some(Instant::now() + Duration::from_millis(200)));
+    let found = replica.query(&plan, &context).await;
+    // A list may need all its time for waiting.
+    if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout) {
+        return Err(syntrix_storage_core::Error::new(ErrorKind::PreconditionFailed, "list"));
+    }
+    Ok(found?.into_iter().find(|it| it.path() == written.path()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_pair_is_stale_while_secondaries_stop_applying_and_go_on() {
+    let set = Arc::new(Set::start().await);
+    let primary = Arc::new(Fixture::at(&set.uri(""), NAMESPACE, &json!({})).await);
+    primary.insert("rooms/first", json!({})).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let replica = replica(&set).await;
+    let before = [set.queries(1).await, set.queries(2).await];
+    let stop = Arc::new(AtomicBool::new(false));
+    let tormenting = {
+        let (set, stop) = (Arc::clone(&set), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let mut random = fastrand::Rng::with_seed(7);
+            while !stop.load(Ordering::Relaxed) {
+                // One at a time: a majority goes on to confirm.
+                let member = random.usize(1..3);
+                set.stop_applying(member, true).await;
+                tokio::time::sleep(Duration::from_millis(random.u64(20..200))).await;
+                set.stop_applying(member, false).await;
+                tokio::time::sleep(Duration::from_millis(random.u64(20..400))).await;
+            }
+        })
+    };
+    let started = Instant::now();
+    let running = (0..TASKS).map(|task| {
+        let (primary, replica) = (Arc::clone(&primary), Arc::clone(&replica));
+        tokio::spawn(async move { pairs(&primary, &*replica, task).await })
+    });
+    let mut sum = Tally::default();
+    for task in running.collect::<Vec<_>>() {
+        let tally = task.await.expect("task");
+        sum.fresh += tally.fresh;
+        sum.behind += tally.behind;
+        sum.stale += tally.stale;
+    }
+    stop.store(true, Ordering::Relaxed);
+    tormenting.await.expect("torment");
+    let read = [set.queries(1).await - before[0], set.queries(2).await - before[1]];
+    eprintln!("{sum:?} in {:?}, reads of the secondaries {read:?}", started.elapsed());
+    assert_eq!(sum.stale, 0);
+    assert!(sum.fresh > pairs_wanted() / 2 && read.iter().all(|read| *read > 100), "{read:?}");
+    replica.close().await.expect("close");
+    primary.documents.close().await.expect("close");
+}

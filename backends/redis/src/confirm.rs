@@ -1,0 +1,110 @@
+//! Changes that replicas must have before anybody is told that they were made.
+//!
+//! Replication is asynchronous: a primary that dies before a replica has a change takes it along. So `WAIT` follows the
+//! changes over the same connection, in the same round trip, and speaks of everything that was written before it. What too few
+//! replicas have was written nevertheless, and may stay or be lost: the caller is told that, never that it was made.
+
+use redis::{Cmd, RedisError, RedisResult, Value};
+use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
+
+use crate::connect::{Link, within};
+use crate::error::{from_redis, is_lost};
+
+/// To one change: what the server says for or against it.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] if it was made and too few replicas have it.
+pub(crate) type Answer = Result<RedisResult<Value>>;
+
+/// What came back.
+struct Sent {
+    generation: u64,
+    /// The answers to the changes, and last how many replicas have them.
+    answers: RedisResult<Vec<RedisResult<Value>>>,
+    needed: usize,
+}
+
+impl Link {
+    /// Sends changes and waits until enough replicas have all of them; in a cluster they have the same place. Twice at most, as
+    /// [`Link::answer`].
+    pub(crate) async fn confirm(&self, changes: &[Cmd]) -> Result<Vec<Answer>> {
+        let first = self.send_confirmed(changes).await?;
+        if !first.is_lost() {
+            return self.judge(first);
+        }
+        self.discard(first.generation);
+        let second = self.send_confirmed(changes).await.map_err(|again| {
+            // What was sent may have been applied, whatever the second attempt says.
+            again.with_retry(Retry::IfIdempotent)
+        })?;
+        if second.is_lost() {
+            self.discard(second.generation);
+        }
+        self.judge(second)
+    }
+
+    async fn send_confirmed(&self, changes: &[Cmd]) -> Result<Sent> {
+        let deadline = self.deadline(None);
+        let (generation, connection) = self.connection(deadline).await?;
+        let needed = self.replicas_needed();
+        let sent = connection.send_confirmed(changes, needed, self.replica_wait());
+        let answers = within(deadline, sent).await?;
+        let each = |answers: Vec<Value>| answers.into_iter().map(Value::extract_error).collect();
+        Ok(Sent { generation, answers: answers.map(each), needed })
+    }
+
+    /// Whether enough replicas have it: as many as were needed then, and are by now.
+    fn judge(&self, sent: Sent) -> Result<Vec<Answer>> {
+        let needed = sent.needed.max(self.replicas_needed());
+        let mut answers = sent.answers.map_err(|error| from_redis(&error))?;
+        let waited = answers.pop();
+        let having = match &waited {
+            Some(Ok(Value::Int(having))) => usize::try_from(*having).unwrap_or(0),
+            _ => 0,
+        };
+        let current = self.is_current(sent.generation);
+        let told = |answer: RedisResult<Value>| match &waited {
+            // What the server refused there is nothing to confirm of.
+            _ if answer.is_err() => Ok(answer),
+            Some(Err(error)) => Err(refused(error)),
+            _ if having < needed || !current => Err(unconfirmed(having, needed)),
+            _ => Ok(answer),
+        };
+        Ok(answers.into_iter().map(told).collect())
+    }
+}
+
+impl Sent {
+    fn is_lost(&self) -> bool {
+        match &self.answers {
+            Ok(answers) => answers.iter().any(|answer| answer.as_ref().is_err_and(is_lost)),
+            Err(error) => is_lost(error),
+        }
+    }
+}
+
+fn unconfirmed(having: usize, needed: usize) -> Error {
+    Error::new(ErrorKind::Unavailable, "")
+        .with_retry(Retry::IfIdempotent)
+        .with_message(
+            "too few replicas confirmed the change in time (replicaTimeout): it was written, but a failover might lose it, so \
+             repeat it; if this lasts, bring the replicas back or set minReplicas to what there is",
+        )
+        .with_fact("replicas_confirmed", having)
+        .with_fact("replicas_needed", needed)
+}
+
+/// The changes were made before.
+fn refused(error: &RedisError) -> Error {
+    let error = from_redis(error);
+    match error.kind() {
+        ErrorKind::ConfigInvalid => error,
+        _ => Error::new(ErrorKind::Unavailable, "")
+            .with_retry(Retry::IfIdempotent)
+            .with_message(
+                "the server stopped waiting for its replicas: it may be no primary any more",
+            )
+            .with_source(error),
+    }
+}

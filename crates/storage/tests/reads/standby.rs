@@ -1,0 +1,380 @@
+//! PostgreSQL standbys as native replicas, on servers of the tests' own: replay is paused and resumed by the server itself.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use syntrix_storage::backend::StoreKind;
+use syntrix_storage::routing::{ShadowState, VerifyOptions};
+use syntrix_storage::{
+    Consistency, DocumentStore, ErrorKind, Query, QueryOptions, ReadOptions, Storage, StorageConfig,
+};
+use syntrix_storage_fault_proxy::{Fault, Proxy};
+use tempfile::TempDir;
+
+use crate::pair::path;
+use crate::server::Server;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A primary and its standbys.
+struct Cluster {
+    primary: Server,
+    standbys: Vec<Server>,
+}
+
+impl Cluster {
+    async fn start(standbys: usize) -> Self {
+        tokio::task::spawn_blocking(move || {
+            let primary = Server::start(&[]);
+            let standbys = (0..standbys).map(|_| standby_of(&primary)).collect();
+            Self { primary, standbys }
+        })
+        .await
+        .unwrap()
+    }
+
+    fn pause(&self, standby: usize) {
+        ask(&self.standbys[standby], "SELECT pg_wal_replay_pause()");
+        while ask(&self.standbys[standby], "SELECT pg_get_wal_replay_pause_state()") != "paused" {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn resume(&self, standby: usize) {
+        ask(&self.standbys[standby], "SELECT pg_wal_replay_resume()");
+    }
+
+    /// Rows that a standby has read since it began.
+    fn rows_read(&self, standby: usize) -> u64 {
+        let text = "SELECT coalesce(sum(idx_tup_fetch), 0) FROM pg_stat_user_tables WHERE relname = 'documents'";
+        ask(&self.standbys[standby], text).parse().unwrap()
+    }
+}
+
+fn standby_of(primary: &Server) -> Server {
+    let standby = Server::prepare();
+    let from = format!("host=127.0.0.1 port={} user=admin", primary.port);
+    standby.run(
+        "pg_basebackup",
+        &["-d", &from, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"],
+    );
+    standby.configure(&[]);
+    standby.up();
+    standby
+}
+
+/// What the server says to a statement.
+fn ask(server: &Server, statement: &str) -> String {
+    let output = Command::new(crate::server::bin().join("psql"))
+        .args(["-X", "-A", "-t", "-q", "-h", "127.0.0.1", "-U", "admin", "-d", "postgres"])
+        .args(["-p", &server.port.to_string(), "-c", statement])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A route from a primary to a replica at `shadow`.
+struct Route {
+    storage: Storage,
+    documents: Arc<dyn DocumentStore>,
+    _folder: TempDir,
+}
+
+impl Route {
+    async fn open(primary: &Server, shadow: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "storage:\n  document:\n    backend: main\n    main: {{kind: pg, dsn: \"{}\"}}\n    \
+             other: {{kind: pg, dsn: \"{shadow}\", acquireTimeout: 2s, connectTimeout: 2s}}\n  \
+             routing:\n    document: {{shadow: other, strategy: read-replica}}\n",
+            primary.dsn()
+        );
+        let config = StorageConfig::from_yaml(text, "route.yaml").with_data_dir(folder.path());
+        let storage = Storage::from_config(config).await.unwrap();
+        let documents = storage.documents().unwrap();
+        Self { storage, documents, _folder: folder }
+    }
+
+    async fn read(&self, text: &str, consistency: Consistency) -> i64 {
+        let options = ReadOptions::default().with_consistency(consistency);
+        let found = self.documents.get(&path(text), options).await.unwrap();
+        found.value().unwrap()["n"].as_i64().unwrap()
+    }
+
+    async fn create(&self, text: &str, n: i64) {
+        self.documents.create(&path(text), json!({"n": n}), Default::default()).await.unwrap();
+    }
+
+    async fn update(&self, text: &str, n: i64) {
+        self.documents.update(&path(text), json!({"n": n}), Default::default()).await.unwrap();
+    }
+
+    async fn shadow(&self) -> ShadowState {
+        self.storage.routing(StoreKind::Documents).unwrap().status().await.unwrap().shadow
+    }
+
+    /// Waits for a state of the shadow.
+    async fn until(&self, is: impl Fn(&ShadowState) -> bool) -> ShadowState {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let state = self.shadow().await;
+            if is(&state) || Instant::now() > end {
+                assert!(is(&state), "{state:?}");
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything written so far is on the shadow.
+    async fn drain(&self) {
+        self.storage.routing(StoreKind::Documents).unwrap().drain(PATIENCE).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_answers_what_it_has_and_the_primary_the_rest() {
+    let cluster = Cluster::start(1).await;
+    let route = Route::open(&cluster.primary, &cluster.standbys[0].dsn()).await;
+    route.create("rooms/a", 1).await;
+    route.create("rooms/b", 1).await;
+    route.drain().await;
+    assert_eq!(route.read("rooms/a", Consistency::Session).await, 1);
+    cluster.pause(0);
+    route.update("rooms/a", 2).await;
+    assert_eq!(route.read("rooms/a", Consistency::Any).await, 1, "the standby answers");
+    for consistency in [Consistency::Session, Consistency::Strong] {
+        assert_eq!(route.read("rooms/a", consistency).await, 2);
+    }
+    let query = Query::new("rooms").unwrap();
+    let page = route.documents.query(query, QueryOptions::default()).await.unwrap();
+    let seen = page.documents.iter().find(|found| found.path() == &path("rooms/a")).unwrap();
+    assert_eq!(seen.value().unwrap()["n"], 2, "lists see the write, too");
+    // Nothing is as fresh as that but the primary, and what was acknowledged that long ago the standby has.
+    assert_eq!(route.read("rooms/a", Consistency::Bounded(Duration::ZERO)).await, 2);
+    cluster.resume(0);
+    route.drain().await;
+    let control = route.storage.document_route().unwrap();
+    let summary =
+        control.verify(VerifyOptions::default(), PATIENCE, &mut |_| Ok(())).await.unwrap();
+    assert!(summary.equal && summary.primary.documents == 2, "{summary:?}");
+    route.storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_age_is_kept_while_replay_stands_still_and_costs_nothing_while_nobody_writes() {
+    let cluster = Cluster::start(1).await;
+    let route = Route::open(&cluster.primary, &cluster.standbys[0].dsn()).await;
+    route.create("rooms/a", 1).await;
+    route.drain().await;
+    let age = Consistency::Bounded(Duration::from_millis(700));
+    // The first read asks for samples to be kept.
+    route.read("rooms/a", age).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = cluster.rows_read(0);
+    for _ in 0..50 {
+        assert_eq!(route.read("rooms/a", age).await, 1);
+    }
+    // The server tells of its counts once a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    route.read("rooms/a", Consistency::Any).await;
+    assert!(cluster.rows_read(0) >= before + 50, "an idle primary makes no standby old");
+    cluster.pause(0);
+    route.update("rooms/a", 2).await;
+    let written = Instant::now();
+    while written.elapsed() < Duration::from_secs(2) {
+        let late = written.elapsed() > Duration::from_millis(700);
+        let found = route.read("rooms/a", age).await;
+        assert!(found == 2 || !late, "{found} {:?} after the write", written.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    cluster.resume(0);
+    route.storage.close().await.unwrap();
+}
+
+/// Pairs of a write and a read of it, from several tasks. Each task has documents of its own, so it knows what it must see.
+async fn pairs(route: &Arc<Route>, tasks: usize, pairs: usize) -> usize {
+    let run = fastrand::u64(..);
+    let running = (0..tasks).map(|task| {
+        let route = Arc::clone(route);
+        tokio::spawn(async move {
+            let mut stale = 0;
+            for pair in 0..pairs / tasks {
+                stale +=
+                    usize::from(!write_and_read(&route, &format!("r{run}-{task}"), pair).await);
+            }
+            stale
+        })
+    });
+    let mut stale = 0;
+    for task in running.collect::<Vec<_>>() {
+        stale += task.await.unwrap();
+    }
+    stale
+}
+
+/// Whether the read saw the write: a new document, a new version, or that it is gone; and lists, too.
+async fn write_and_read(route: &Route, task: &str, pair: usize) -> bool {
+    let (documents, n) = (&route.documents, i64::try_from(pair).unwrap());
+    let at = path(&format!("pairs/{task}/of/d{}", pair / 4));
+    let read = async || {
+        let found = documents.get(&at, ReadOptions::default()).await;
+        match found {
+            Ok(found) => Some(found.value().unwrap()["n"].as_i64().unwrap()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                None
+            }
+        }
+    };
+    match pair % 4 {
+        0 => {
+            documents.create(&at, json!({"n": n}), Default::default()).await.unwrap();
+            read().await == Some(n)
+        }
+        1 => {
+            documents.update(&at, json!({"n": n}), Default::default()).await.unwrap();
+            read().await == Some(n)
+        }
+        2 => {
+            documents.update(&at, json!({"n": n}), Default::default()).await.unwrap();
+            let query = Query::new(&format!("pairs/{task}/of")).unwrap();
+            let page = documents.query(query, QueryOptions::default()).await.unwrap();
+            let seen = page.documents.iter().find(|found| found.path() == &at);
+            seen.is_some_and(|found| found.value().unwrap()["n"] == n)
+        }
+        _ => {
+            documents.delete(&at, Default::default()).await.unwrap();
+            read().await.is_none()
+        }
+    }
+}
+
+/// Pauses and resumes the replay of standbys, each for itself, until told to stop.
+fn torment(cluster: &Arc<Cluster>, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
+    let (cluster, stop) = (Arc::clone(cluster), Arc::clone(stop));
+    tokio::task::spawn_blocking(move || {
+        let mut random = fastrand::Rng::with_seed(7);
+        while !stop.load(Ordering::Relaxed) {
+            let standby = random.usize(..cluster.standbys.len());
+            cluster.pause(standby);
+            std::thread::sleep(Duration::from_millis(random.u64(20..200)));
+            cluster.resume(standby);
+            std::thread::sleep(Duration::from_millis(random.u64(20..400)));
+        }
+    })
+}
+
+/// How many pairs: a slice in the gate, 100,000 when asked for.
+fn pairs_wanted() -> usize {
+    let wanted = std::env::var("SYNTRIX_STORAGE_TEST_PAIRS").ok();
+    wanted.map_or(2000, |wanted| wanted.parse().unwrap())
+}
+
+async fn expect_no_stale_pair(cluster: Cluster, shadow: &str) {
+    let route = Arc::new(Route::open(&cluster.primary, shadow).await);
+    route.create("rooms/first", 1).await;
+    route.drain().await;
+    let (cluster, stop) = (Arc::new(cluster), Arc::new(AtomicBool::new(false)));
+    let tormenting = torment(&cluster, &stop);
+    let started = Instant::now();
+    let stale = pairs(&route, 8, pairs_wanted()).await;
+    let took = started.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    tormenting.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    route.read("rooms/first", Consistency::Any).await;
+    let read: Vec<u64> = (0..cluster.standbys.len()).map(|it| cluster.rows_read(it)).collect();
+    eprintln!(
+        "{} pairs in {took:?}, {stale} stale, rows read on standbys {read:?}",
+        pairs_wanted()
+    );
+    assert_eq!(stale, 0);
+    // Else the primary answered everything and nothing is proven.
+    assert!(read.iter().all(|read| *read as usize > pairs_wanted() / 20), "{read:?}");
+    route.storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_77_and_79_no_pair_of_write_and_read_is_stale_while_replay_stops_and_goes_on() {
+    let cluster = Cluster::start(1).await;
+    let shadow = cluster.standbys[0].dsn();
+    expect_no_stale_pair(cluster, &shadow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_78_no_pair_is_stale_behind_a_balancer_over_two_standbys_that_lag_differently() {
+    let cluster = Cluster::start(2).await;
+    let address = |server: &Server| SocketAddr::from(([127, 0, 0, 1], server.port));
+    let balancer = Proxy::balance(cluster.standbys.iter().map(address).collect()).await.unwrap();
+    let shadow = format!("postgres://admin@{}/postgres", balancer.address());
+    expect_no_stale_pair(cluster, &shadow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_80_a_standby_that_dies_under_load_changes_no_answer() {
+    let cluster = Cluster::start(1).await;
+    let proxy = Proxy::start(([127, 0, 0, 1], cluster.standbys[0].port).into()).await.unwrap();
+    let shadow = format!("postgres://admin@{}/postgres", proxy.address());
+    let route = Arc::new(Route::open(&cluster.primary, &shadow).await);
+    route.create("rooms/first", 1).await;
+    route.drain().await;
+    for fault in [Fault::None, Fault::Cut, Fault::None] {
+        proxy.set(fault);
+        assert_eq!(pairs(&route, 8, 400).await, 0, "{}", fault.name());
+    }
+    cluster.standbys[0].kill();
+    assert_eq!(pairs(&route, 8, 400).await, 0);
+    route.storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_was_promoted_is_read_no_more() {
+    let cluster = Cluster::start(1).await;
+    let route = Route::open(&cluster.primary, &cluster.standbys[0].dsn()).await;
+    route.create("rooms/a", 1).await;
+    route.drain().await;
+    assert_eq!(route.read("rooms/a", Consistency::Any).await, 1);
+    ask(&cluster.standbys[0], "SELECT pg_promote(true, 30)");
+    ask(
+        &cluster.standbys[0],
+        "UPDATE syntrix_storage.documents SET data = '{\"n\": 66}' WHERE fullpath = 'rooms/a'",
+    );
+    for consistency in [Consistency::Any, Consistency::Session] {
+        assert_eq!(route.read("rooms/a", consistency).await, 1);
+    }
+    let state = route.until(|state| matches!(state, ShadowState::Refused(_))).await;
+    assert!(format!("{state:?}").contains("was promoted"), "{state:?}");
+    route.storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_of_another_cluster_is_refused() {
+    let (ours, others) = (Cluster::start(0).await, Cluster::start(1).await);
+    let elsewhere = Route::open(&others.primary, &others.standbys[0].dsn()).await;
+    elsewhere.create("rooms/a", 66).await;
+    elsewhere.drain().await;
+    let route = Route::open(&ours.primary, &others.standbys[0].dsn()).await;
+    route.create("rooms/a", 1).await;
+    let state = route.until(|state| matches!(state, ShadowState::Refused(_))).await;
+    assert!(format!("{state:?}").contains("replica of another database"), "{state:?}");
+    // One that pretends: the same data under the same name, in a cluster of its own.
+    let id = ask(&ours.primary, "SELECT encode(store_id, 'hex') FROM syntrix_storage.metadata");
+    let pretend = format!("UPDATE syntrix_storage.metadata SET store_id = decode('{id}', 'hex')");
+    ask(&others.primary, &pretend);
+    elsewhere.drain().await;
+    elsewhere.storage.close().await.unwrap();
+    let again = Route::open(&ours.primary, &others.standbys[0].dsn()).await;
+    let state = again.until(|state| matches!(state, ShadowState::Refused(_))).await;
+    assert!(format!("{state:?}").contains("another cluster"), "{state:?}");
+    for consistency in [Consistency::Any, Consistency::Session] {
+        assert_eq!(again.read("rooms/a", consistency).await, 1);
+    }
+    again.storage.close().await.unwrap();
+    route.storage.close().await.unwrap();
+}
