@@ -13,7 +13,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".documents, :"schema".users, :"
 GRANT SELECT, INSERT, UPDATE, DELETE ON :"schema".ledger TO :"role";
 -- The change log is written and trimmed, never altered.
 GRANT SELECT, INSERT, DELETE ON :"schema".changes TO :"role";
-GRANT USAGE ON SEQUENCE :"schema".changes_seq TO :"role";
+GRANT USAGE ON SEQUENCE :"schema".changes_seq, :"schema".users_change_seq TO :"role";
 -- Where the log begins moves when it is trimmed; the store's identity and key do not.
 GRANT SELECT ON :"schema".metadata, :"schema".indexes, :"schema".revocations_canary TO :"role";
 GRANT UPDATE (floor_seq, floor_nonce, floor_at, floor_xid, floor_xids, floor_snapshot) ON :"schema".metadata TO :"role";

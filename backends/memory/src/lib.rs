@@ -5,6 +5,7 @@
 
 mod connect;
 mod documents;
+mod journal;
 mod ledger;
 mod revocations;
 mod settings;

@@ -2,22 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    CallContext, Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite,
+    CallContext, Dated, LoginState, UserApplied, UserBackend, UserChanges, UserRecord, UserWrite,
 };
 use syntrix_storage_core::{
-    Capabilities, Clock, HealthReport, Result, UserId, UserListPlan, UsernameKey, Version,
+    Capabilities, Clock, HealthReport, Position, Result, UserId, UserListPlan, UsernameKey, Version,
 };
 
 use crate::connect::{Data, Handle, lock};
+use crate::journal::Journal;
 
 /// All accounts, tombstones included, and who has which name.
 #[derive(Debug, Default)]
 pub(crate) struct UserTable {
     records: BTreeMap<UserId, UserRecord>,
     names: HashMap<UsernameKey, UserId>,
+    journal: Journal,
 }
 
 impl UserTable {
@@ -26,12 +29,23 @@ impl UserTable {
     }
 
     fn write(&mut self, write: UserWrite) -> UserApplied {
-        match write {
+        let id = write.id().clone();
+        let applied = match write {
             UserWrite::Insert(record) => self.insert(*record),
             UserWrite::Replace { expected, record } => self.replace(expected, *record),
             UserWrite::Login { id, expected, state } => self.set_login(&id, expected, state),
             UserWrite::Swap { expected, record } => self.swap(expected, *record),
+        };
+        if applied == UserApplied::Yes {
+            self.journal.note(id);
         }
+        applied
+    }
+
+    fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
+        let page = self.journal.since(place, limit)?;
+        let records = page.ids.iter().filter_map(|id| self.records.get(id).cloned()).collect();
+        Ok(UserChanges { records, end: page.end, more: page.more })
     }
 
     fn insert(&mut self, record: UserRecord) -> UserApplied {
@@ -168,6 +182,23 @@ impl UserBackend for MemoryUsers {
             table.records.values().filter(behind).take(limit).cloned().collect()
         };
         Ok(self.dated(select)?.value)
+    }
+
+    async fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
+        lock(&self.data.get()?.users).changes_since(place, limit)
+    }
+
+    async fn changes_end(&self) -> Result<Position> {
+        Ok(lock(&self.data.get()?.users).journal.end())
+    }
+
+    async fn wait_for_change(&self, place: &Position, timeout: Duration) -> Result<()> {
+        let data = self.data.get()?;
+        let mut news = lock(&data.users).journal.subscribe();
+        let changed = news.wait_for(|last| *last > place.sequence);
+        // News or time: the caller looks in any case.
+        let _ = tokio::time::timeout(timeout, changed).await;
+        Ok(())
     }
 
     /// The map of names is the index.

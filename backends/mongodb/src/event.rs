@@ -2,12 +2,14 @@
 
 use mongodb::bson::{Document, RawDocumentBuf};
 use syntrix_storage_core::backend::Change;
-use syntrix_storage_core::{Document as StoredDocument, EventType, Result, Timestamp};
+use syntrix_storage_core::{
+    Body, Document as StoredDocument, DocumentPath, EventType, Result, Timestamp, UserId,
+};
 
 use crate::error::{damaged, from_driver};
 use crate::position::Place;
 use crate::record;
-use crate::stream::{Entry, Source};
+use crate::stream::{Content, Entry, Source};
 
 /// The change of an entry; `None` if it is none of ours. Its commit time is not before `earliest`.
 pub(crate) async fn change(
@@ -15,6 +17,9 @@ pub(crate) async fn change(
     entry: Entry,
     earliest: Timestamp,
 ) -> Result<Option<Change>> {
+    if source.content == Content::Accounts {
+        return Ok(account(entry, earliest));
+    }
     let written = match entry.event.get_str("operationType") {
         Ok("insert" | "replace") => written(&entry.event),
         Ok("update") => rewritten(source, &entry.event).await?,
@@ -36,6 +41,29 @@ pub(crate) async fn change(
         commit_time,
         position: Place::new(entry.token, commit_time).to_position(),
     }))
+}
+
+/// Where an account stands in the form of the feed's changes, below which there is nothing but its id.
+const ACCOUNTS: &str = "accounts";
+
+/// A write of an account, whichever; the record beside the accounts is none.
+fn account(entry: Entry, earliest: Timestamp) -> Option<Change> {
+    let id = entry.event.get_document("documentKey").ok()?.get_str("_id").ok()?;
+    let path = DocumentPath::parse(&format!("{ACCOUNTS}/{}", UserId::parse(id).ok()?)).ok()?;
+    Some(Change {
+        event_type: EventType::Update,
+        document: StoredDocument::first(path, earliest, Body::empty()),
+        before: None,
+        commit_time: earliest,
+        position: Place::new(entry.token, earliest).to_position(),
+    })
+}
+
+/// Whose account a change of the accounts' feed is about.
+pub(crate) fn account_of(change: &Change) -> Result<UserId> {
+    let id = change.document.path().as_str().strip_prefix(ACCOUNTS);
+    let id = id.and_then(|id| id.strip_prefix('/')).ok_or_else(damaged)?;
+    UserId::parse(id)
 }
 
 type Written = (EventType, StoredDocument, Timestamp);
@@ -100,6 +128,17 @@ mod tests {
     use mongodb::bson::doc;
 
     use super::*;
+
+    #[test]
+    fn of_an_account_the_id_is_told_and_of_the_record_beside_them_nothing() {
+        let entry = |id: &str| Entry {
+            token: "8200".into(),
+            event: doc! { "operationType": "update", "documentKey": { "_id": id } },
+        };
+        let change = account(entry("Ada-1_b"), Timestamp::default()).unwrap();
+        assert_eq!(account_of(&change).unwrap().as_str(), "Ada-1_b");
+        assert!(account(entry(crate::schema::WITNESS), Timestamp::default()).is_none());
+    }
 
     #[test]
     fn a_record_is_looked_up_by_its_collection_too() {

@@ -36,6 +36,7 @@ mod server;
 mod settings;
 mod store;
 mod stream;
+mod user_changes;
 mod users;
 mod watch;
 mod witness;

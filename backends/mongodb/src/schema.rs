@@ -26,7 +26,7 @@ pub(crate) struct Floor {
 }
 
 /// The metadata of the documents in `data_collection`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Metadata {
     collection: Collection<Document>,
     id: String,

@@ -17,8 +17,8 @@ use crate::error::{closed, from_driver};
 use crate::marks::Marks;
 use crate::schema::Metadata;
 use crate::server::{self, Topology};
-use crate::settings::Settings;
-use crate::stream::{self, Source, Start, Stream};
+use crate::settings::{Settings, USERS};
+use crate::stream::{self, Content, Source, Start, Stream};
 use crate::watch::Changes;
 use crate::{catalogue, schema};
 
@@ -67,6 +67,8 @@ pub(crate) struct Store {
     pub(crate) cluster: u64,
     /// The feed; `None` on a server that has none, and where secondaries are read.
     changes: Option<Arc<Changes>>,
+    /// The feed of accounts.
+    account_changes: Option<Arc<Changes>>,
     pub(crate) topology: Topology,
     pub(crate) before: bool,
     pub(crate) seal: TokenSeal,
@@ -114,6 +116,7 @@ impl Store {
             shard(&client, &database, &names).await?;
         }
         let source = Source {
+            content: Content::Documents,
             before: has_before_images(&database, &names).await?,
             batch: stream::BATCH,
             collections: Arc::new(names.clone()),
@@ -181,9 +184,14 @@ impl Store {
         }
     }
 
+    /// The feed of accounts, or how to get one.
+    pub(crate) fn account_changes(&self) -> Result<&Arc<Changes>> {
+        self.account_changes.as_ref().ok_or_else(crate::watch::unsupported)
+    }
+
     /// Ends the waits on the server and closes the connections, if nobody else in this process uses them.
     pub(crate) async fn close(&self) -> Result<()> {
-        if let Some(changes) = &self.changes {
+        for changes in [&self.changes, &self.account_changes].into_iter().flatten() {
             changes.close().await;
         }
         self.connections.close().await;
@@ -217,8 +225,10 @@ impl Parts {
         let clock = Arc::clone(&context.clock);
         let history = history.filter(|_| topology != Topology::Standalone);
         let before = history.as_ref().is_some_and(|(source, _)| source.before);
-        let changes =
-            history.map(|(source, metadata)| Changes::new(source, metadata, Arc::clone(&clock)));
+        let feed = |source, metadata| Changes::new(source, metadata, Arc::clone(&clock));
+        let account_changes =
+            history.as_ref().map(|(source, metadata)| feed(of_accounts(source), metadata.clone()));
+        let changes = history.map(|(source, metadata)| feed(source, metadata));
         Ok(Store {
             connections,
             database,
@@ -226,6 +236,7 @@ impl Parts {
             records,
             creates,
             changes,
+            account_changes,
             topology,
             cluster,
             before,
@@ -237,6 +248,16 @@ impl Parts {
             operation_timeout: settings.operation_timeout.0,
             leases: LeaseCount::default(),
         })
+    }
+}
+
+/// The same for accounts.
+fn of_accounts(documents: &Source) -> Source {
+    Source {
+        content: Content::Accounts,
+        before: false,
+        collections: Arc::new([USERS.to_owned()]),
+        ..documents.clone()
     }
 }
 

@@ -21,10 +21,19 @@ pub(crate) const BATCH: i32 = 1000;
 /// A batch that is neither full nor larger ended because nothing followed: no event comes near the bound of an answer.
 const BATCH_BYTES_SURE: usize = 100 << 10;
 
+/// What the collections of a source hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Documents,
+    /// Of an account a change is its id alone: who reads the feed reads the account as it is.
+    Accounts,
+}
+
 /// Which changes, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) database: Database,
+    pub(crate) content: Content,
     pub(crate) collections: Arc<[String]>,
     /// Whether events bring what was there before.
     pub(crate) before: bool,

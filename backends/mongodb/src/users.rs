@@ -1,16 +1,18 @@
 //! The accounts of one database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use syntrix_storage_core::backend::{
-    CallContext, Canary, Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite,
+    CallContext, Canary, Dated, LoginState, UserApplied, UserBackend, UserChanges, UserRecord,
+    UserWrite,
 };
 use syntrix_storage_core::{
-    Capabilities, HealthReport, Result, UserId, UserListPlan, UsernameKey, Version,
+    Capabilities, HealthReport, Position, Result, UserId, UserListPlan, UsernameKey, Version,
 };
 
 use crate::calls::Limit;
@@ -18,7 +20,7 @@ use crate::error::{from_driver, is_duplicate};
 use crate::schema::WITNESS;
 use crate::settings::USERS;
 use crate::store::{Lease, Store};
-use crate::{KIND, account, catalogue, maintenance, witness};
+use crate::{KIND, account, catalogue, maintenance, user_changes, witness};
 
 /// One handle on the accounts.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl Users {
     }
 }
 
-fn accounts(store: &Store) -> Collection<Document> {
+pub(crate) fn accounts(store: &Store) -> Collection<Document> {
     store.database.collection(USERS)
 }
 
@@ -103,6 +105,18 @@ impl UserBackend for Users {
         let read = async { find.await?.try_collect::<Vec<Document>>().await };
         let found = time.wait(async { read.await.map_err(|error| from_driver(&error)) }).await?;
         found.iter().map(account::decode).collect()
+    }
+
+    async fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
+        user_changes::since(self.lease.store()?, place, limit).await
+    }
+
+    async fn changes_end(&self) -> Result<Position> {
+        self.lease.store()?.account_changes()?.end().await.map(|(place, _)| place)
+    }
+
+    async fn wait_for_change(&self, place: &Position, timeout: Duration) -> Result<()> {
+        self.lease.store()?.account_changes()?.wait(place, timeout).await
     }
 
     async fn ensure_indexes(&self) -> Result<()> {

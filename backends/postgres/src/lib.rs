@@ -34,6 +34,7 @@ mod standby;
 mod statement;
 mod store;
 mod tls;
+mod user_changes;
 mod users;
 mod value;
 mod wake;

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&[&str]] = &[
         catalogue::NEVER_LOOSEN.statement,
     ],
     &[LEDGER],
+    &[ACCOUNT_CHANGES],
 ];
 
 /// Every text that is compared or ordered is so byte by byte, whatever the database's own collation.
@@ -148,6 +149,15 @@ CREATE TABLE {schema}.ledger (
   revision bigint NOT NULL,
   body bytea NOT NULL
 );
+"#;
+
+/// Number and transaction of each account's last write. Numbers only tell writes of one transaction apart.
+const ACCOUNT_CHANGES: &str = r#"
+CREATE SEQUENCE {schema}.users_change_seq;
+ALTER TABLE {schema}.users
+  ADD COLUMN change_seq bigint NOT NULL DEFAULT nextval('{schema}.users_change_seq'),
+  ADD COLUMN change_xid xid8 NOT NULL DEFAULT pg_current_xact_id();
+CREATE INDEX users_change ON {schema}.users (change_xid, change_seq);
 "#;
 
 /// What starts anew after the mark was lost.

@@ -1,11 +1,13 @@
 //! The accounts of one schema.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    CallContext, Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite,
+    CallContext, Dated, LoginState, UserApplied, UserBackend, UserChanges, UserRecord, UserWrite,
 };
 use syntrix_storage_core::{
-    Capabilities, Error, HealthReport, Result, UserId, UserListPlan, UsernameKey, Version,
+    Capabilities, Error, HealthReport, Position, Result, UserId, UserListPlan, UsernameKey, Version,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -16,7 +18,7 @@ use crate::row::{timestamp, value};
 use crate::session::{Parameter, Session};
 use crate::sql::in_schema;
 use crate::store::{Lease, Texts};
-use crate::{KIND, catalogue, maintenance};
+use crate::{KIND, catalogue, maintenance, user_changes};
 
 /// What [`record`] reads, in its order. A macro, so that statements are made by the compiler.
 macro_rules! columns {
@@ -47,6 +49,33 @@ macro_rules! dated {
 }
 pub(crate) const GET: &str = dated!("id = $1");
 pub(crate) const GET_BY_NAME: &str = dated!("username_key = $1 AND deleted_at IS NULL");
+/// The highest transaction of which a write is seen: whatever is up to it is on the disk for good.
+macro_rules! highest {
+    () => {
+        "coalesce((SELECT h.change_xid::text::bigint FROM {schema}.users AS h \
+         WHERE h.change_xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY h.change_xid DESC LIMIT 1), 0)"
+    };
+}
+/// One half of a page: either can be read from the index in its order.
+macro_rules! changes {
+    ($which:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ",change_seq,change_xid FROM {schema}.users AS c \
+             WHERE (c.change_xid, c.change_seq) > ($3::xid8, $4)",
+            $which,
+            " AND ($5::pg_snapshot IS NULL OR pg_visible_in_snapshot(c.change_xid, $5::pg_snapshot)) \
+             ORDER BY c.change_xid, c.change_seq LIMIT $6"
+        )
+    };
+}
+/// Puts the account behind all places of the feed that were given out.
+macro_rules! changed {
+    () => {
+        ",change_seq=nextval('{schema}.users_change_seq'),change_xid=pg_current_xact_id() "
+    };
+}
 /// Where the time stands.
 const NOW: usize = 26;
 /// A list never shows hashes, so they are not read.
@@ -58,19 +87,52 @@ pub(crate) const INSERT: &str = concat!(
     ") VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,\
      $24,$25,$26) ON CONFLICT (id) DO NOTHING RETURNING 1"
 );
-pub(crate) const REPLACE: &str = "UPDATE {schema}.users SET username=$2,username_key=$3,key_rule_version=$4,password_hash=$5,\
+pub(crate) const REPLACE: &str = concat!(
+    "UPDATE {schema}.users SET username=$2,username_key=$3,key_rule_version=$4,password_hash=$5,\
     password_algorithm=$6,password_changed_at=$7,roles=$8,db_admin=$9,disabled=$10,disabled_at=$11,\
     disabled_reason=$12,profile=$13,token_epoch=$14,tokens_valid_after=$15,version=$16,created_at=$17,\
-    updated_at=$18,deleted_at=$19 WHERE id=$1 AND version=$20 RETURNING 1";
-pub(crate) const SET_LOGIN: &str = "UPDATE {schema}.users SET last_login_at=$2,last_failed_at=$3,failed_attempts=$4,\
-    lockout_until=$5,lockout_count=$6,login_window=$7,login_sequence=$8 WHERE id=$1 AND login_sequence=$9 RETURNING 1";
-pub(crate) const SWAP: &str = "UPDATE {schema}.users SET username=$2,username_key=$3,key_rule_version=$4,password_hash=$5,\
+    updated_at=$18,deleted_at=$19",
+    changed!(),
+    "WHERE id=$1 AND version=$20 RETURNING 1"
+);
+pub(crate) const SET_LOGIN: &str = concat!(
+    "UPDATE {schema}.users SET last_login_at=$2,last_failed_at=$3,failed_attempts=$4,\
+    lockout_until=$5,lockout_count=$6,login_window=$7,login_sequence=$8",
+    changed!(),
+    "WHERE id=$1 AND login_sequence=$9 RETURNING 1"
+);
+pub(crate) const SWAP: &str = concat!(
+    "UPDATE {schema}.users SET username=$2,username_key=$3,key_rule_version=$4,password_hash=$5,\
     password_algorithm=$6,password_changed_at=$7,roles=$8,db_admin=$9,disabled=$10,disabled_at=$11,\
     disabled_reason=$12,profile=$13,token_epoch=$14,tokens_valid_after=$15,version=$16,created_at=$17,\
     updated_at=$18,deleted_at=$19,last_login_at=$20,last_failed_at=$21,failed_attempts=$22,lockout_until=$23,\
-    lockout_count=$24,login_window=$25,login_sequence=$26 WHERE id=$1 AND version=$27 AND login_sequence=$28 RETURNING 1";
+    lockout_count=$24,login_window=$25,login_sequence=$26",
+    changed!(),
+    "WHERE id=$1 AND version=$27 AND login_sequence=$28 RETURNING 1"
+);
 pub(crate) const SCAN: &str =
     concat!("SELECT ", columns!(), " FROM {schema}.users WHERE id > $1 ORDER BY id LIMIT $2");
+/// What was written behind a place, in the order of transactions: what a snapshot sees and an earlier one did not.
+///
+/// $1 xmax and $2 open transactions of the place, $3 transaction and $4 number behind which the window's rest begins, $5 the
+/// window's end or NULL for now, $6 the limit. A transaction that is still to come is one of another server that the tables were
+/// copied from.
+pub(crate) const CHANGES: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ",change_seq,change_xid::text::bigint,pg_current_snapshot()::text,",
+    highest!(),
+    " FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT * FROM ((",
+    changes!(
+        " AND c.change_xid >= $1::xid8 AND c.change_xid < pg_snapshot_xmax(pg_current_snapshot())"
+    ),
+    ") UNION ALL (",
+    changes!(" AND c.change_xid = ANY ($2::xid8[])"),
+    ")) AS page ORDER BY change_xid, change_seq LIMIT $6) AS u ON TRUE"
+);
+pub(crate) const CHANGES_END: &str = concat!("SELECT pg_current_snapshot()::text, ", highest!());
+/// Where what stands behind the columns of an account begins in [`CHANGES`].
+pub(crate) const CHANGE: usize = 26;
 const FACTS: &str = "SELECT \
     (SELECT count(*) FROM (SELECT FROM {schema}.users LIMIT 100000) AS counted), \
     (SELECT count(*) FROM (SELECT FROM {schema}.users WHERE disabled LIMIT 100000) AS counted), \
@@ -123,7 +185,7 @@ impl UserBackend for Users {
     async fn write(&self, write: UserWrite, _: &CallContext) -> Result<UserApplied> {
         let store = self.lease.store()?;
         let mut session = store.pool.session().await?;
-        match &write {
+        let applied = match &write {
             UserWrite::Insert(record) => insert(&mut session, &store.texts, record).await,
             UserWrite::Replace { expected, record } => {
                 replace(&mut session, &store.texts, *expected, record).await
@@ -134,7 +196,11 @@ impl UserBackend for Users {
             UserWrite::Login { id, expected, state } => {
                 set_login(&mut session, &store.texts, id, *expected, state).await
             }
+        }?;
+        if applied == UserApplied::Yes {
+            store.wake.committed();
         }
+        Ok(applied)
     }
 
     async fn list(&self, plan: &UserListPlan, _: &CallContext) -> Result<Vec<UserRecord>> {
@@ -170,6 +236,40 @@ impl UserBackend for Users {
         let values: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&limit, Type::INT8)];
         let mut session = store.pool.session().await?;
         session.query(&store.texts.user_scan, &values).await?.iter().map(record).collect()
+    }
+
+    async fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
+        let store = self.lease.store()?;
+        let news = store.wake.count();
+        let changes = user_changes::since(store, place, limit).await?;
+        if !changes.more {
+            store.wake.reached(&changes.end, news);
+        }
+        Ok(changes)
+    }
+
+    async fn changes_end(&self) -> Result<Position> {
+        let store = self.lease.store()?;
+        let news = store.wake.count();
+        let end = user_changes::end(store).await?;
+        store.wake.reached(&end, news);
+        Ok(end)
+    }
+
+    async fn wait_for_change(&self, place: &Position, timeout: Duration) -> Result<()> {
+        let store = self.lease.store()?;
+        let count = match store.wake.count_at(place) {
+            Some(count) => count,
+            None => {
+                let count = store.wake.count();
+                let changes = user_changes::since(store, place, 1).await?;
+                if changes.more || !changes.records.is_empty() {
+                    return Ok(());
+                }
+                count
+            }
+        };
+        store.wake.wait(count, timeout).await
     }
 
     async fn ensure_indexes(&self) -> Result<()> {

@@ -11,6 +11,7 @@ use syntrix_storage_core::{
 
 use crate::error::closed;
 use crate::store::Lease;
+use crate::wake::Log;
 use crate::writer::GROUP_MAX;
 use crate::{KIND, indexes, maintenance, reads, watch};
 
@@ -141,7 +142,7 @@ impl DocumentBackend for Documents {
     }
 
     async fn wait_for_change(&self, position: &Position, timeout: Duration) -> Result<()> {
-        self.lease.store()?.wake.wait(position.sequence, timeout).await
+        self.lease.store()?.wake.wait(Log::Documents, position.sequence, timeout).await
     }
 
     async fn trim_feed(&self, before: Timestamp, limit: usize) -> Result<usize> {

@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::apply::Applier;
 use crate::error::lost;
+use crate::user_changes;
+use crate::wake::News;
 
 /// The outer failure undoes the whole transaction, the inner one is a single change's own answer.
 pub(crate) type Outcome<T> = rusqlite::Result<Result<T>>;
@@ -37,11 +39,12 @@ pub(crate) struct Group<'transaction> {
     connection: &'transaction Connection,
     now: Timestamp,
     documents: Option<Applier<'transaction>>,
+    accounts_written: bool,
 }
 
 impl<'transaction> Group<'transaction> {
     pub(crate) fn new(connection: &'transaction Connection, now: Timestamp) -> Self {
-        Self { connection, now, documents: None }
+        Self { connection, now, documents: None, accounts_written: false }
     }
 
     pub(crate) fn connection(&self) -> &'transaction Connection {
@@ -62,9 +65,16 @@ impl<'transaction> Group<'transaction> {
         Ok(self.documents.insert(applier))
     }
 
-    /// The number of the last change logged by this transaction.
-    pub(crate) fn last_sequence(&self) -> Option<i64> {
-        self.documents.as_ref().and_then(Applier::last_sequence)
+    /// Notes that an account got a new number.
+    pub(crate) fn account_written(&mut self) {
+        self.accounts_written = true;
+    }
+
+    /// What this transaction added to the two logs.
+    pub(crate) fn news(&self) -> rusqlite::Result<News> {
+        let documents = self.documents.as_ref().and_then(Applier::last_sequence);
+        let accounts = self.accounts_written.then(|| user_changes::last_number(self.connection));
+        Ok(News { documents, accounts: accounts.transpose()? })
     }
 }
 

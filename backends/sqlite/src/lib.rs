@@ -32,6 +32,7 @@ mod self_test;
 mod settings;
 mod statement;
 mod store;
+mod user_changes;
 mod users;
 mod wake;
 mod watch;

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&[&str]] = &[
         catalogue::NEVER_LOOSEN.statement,
     ],
     &[VERSION_3],
+    &[VERSION_4],
 ];
 
 const VERSION_1: &str = "
@@ -137,6 +138,13 @@ CREATE TABLE ledger (
   revision INTEGER NOT NULL,
   body BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// The number of each account's last write. Numbers are drawn by the one writer, so they are in the order of commits.
+const VERSION_4: &str = "
+ALTER TABLE users ADD COLUMN change_seq INTEGER NOT NULL DEFAULT 0;
+UPDATE users SET change_seq = rowid;
+CREATE INDEX users_change_seq ON users (change_seq);
 ";
 
 /// The newest schema this release knows.
@@ -305,6 +313,31 @@ mod tests {
         let new = ["users", "revocations", "ledger"].map(count);
         assert_eq!((count("documents"), new), (1, [0; 3]));
         assert_ne!(canary(&connection).expect("canary").0, [0; 16]);
+    }
+
+    /// A file of the version before accounts had numbers.
+    #[test]
+    fn accounts_of_a_file_of_the_third_version_are_all_in_the_feed_once() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        for statements in MIGRATIONS[..3].iter().copied().flatten() {
+            connection.execute_batch(statements).expect("sql");
+        }
+        connection.pragma_update(None, "application_id", APPLICATION_ID).expect("pragma");
+        connection.pragma_update(None, "user_version", 3).expect("pragma");
+        insert_metadata(&connection).expect("metadata");
+        for id in ["b", "a"] {
+            let row = format!(
+                "INSERT INTO users VALUES ('{id}','{id}','{id}',1,NULL,NULL,NULL,'[]','[]',0,NULL,NULL,'{{}}',0,NULL,\
+                 1,1,1,NULL,NULL,NULL,0,NULL,0,0,0)"
+            );
+            connection.execute_batch(&row).expect("row");
+        }
+        migrate(&mut connection).expect("migrate");
+        assert_eq!(version(&connection).expect("version"), version_current());
+        let changes =
+            crate::user_changes::since(&connection, &Default::default(), 9).expect("feed");
+        let ids: Vec<_> = changes.records.iter().map(|record| record.user.id.as_str()).collect();
+        assert_eq!((ids, changes.end.sequence, changes.more), (vec!["b", "a"], 2, false));
     }
 
     #[test]

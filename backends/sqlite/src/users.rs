@@ -2,21 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, Row, params};
 use syntrix_storage_core::backend::{
-    CallContext, Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite,
+    CallContext, Dated, LoginState, UserApplied, UserBackend, UserChanges, UserRecord, UserWrite,
 };
 use syntrix_storage_core::{
-    Capabilities, Clock, HealthReport, Result, Secret, Timestamp, User, UserId, UserListPlan,
-    UsernameKey, Version,
+    Capabilities, Clock, HealthReport, Position, Result, Secret, Timestamp, User, UserId,
+    UserListPlan, UsernameKey, Version,
 };
 
 use crate::error::{damaged, from_sqlite};
 use crate::group::{Change, Group, Outcome};
 use crate::store::Lease;
-use crate::{KIND, catalogue, maintenance};
+use crate::wake::Log;
+use crate::{KIND, catalogue, maintenance, user_changes};
 
 /// What [`record`] reads, in its order. A macro, so that statements are made by the compiler.
 macro_rules! columns {
@@ -33,6 +35,12 @@ macro_rules! columns {
         )
     };
 }
+/// The number of a write: one more than any account has.
+macro_rules! next_number {
+    () => {
+        "(SELECT coalesce(max(change_seq), 0) + 1 FROM users)"
+    };
+}
 const GET: &str = concat!("SELECT ", columns!(), " FROM users WHERE id = ?1");
 const GET_BY_NAME: &str =
     concat!("SELECT ", columns!(), " FROM users WHERE username_key = ?1 AND deleted_at IS NULL");
@@ -41,21 +49,43 @@ const LIST: &str = concat!("SELECT ", columns!("NULL"), " FROM users WHERE delet
 const INSERT: &str = concat!(
     "INSERT INTO users (",
     columns!(),
-    ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,\
-     ?24,?25,?26)"
+    ",change_seq) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,\
+     ?24,?25,?26,",
+    next_number!(),
+    ")"
 );
-const REPLACE: &str = "UPDATE users SET username=?2,username_key=?3,key_rule_version=?4,password_hash=?5,\
+const REPLACE: &str = concat!(
+    "UPDATE users SET username=?2,username_key=?3,key_rule_version=?4,password_hash=?5,\
     password_algorithm=?6,password_changed_at=?7,roles=?8,db_admin=?9,disabled=?10,disabled_at=?11,\
     disabled_reason=?12,profile=?13,token_epoch=?14,tokens_valid_after=?15,version=?16,created_at=?17,\
-    updated_at=?18,deleted_at=?19 WHERE id=?1 AND version=?20";
-const SET_LOGIN: &str = "UPDATE users SET last_login_at=?2,last_failed_at=?3,failed_attempts=?4,\
-    lockout_until=?5,lockout_count=?6,login_window=?7,login_sequence=?8 WHERE id=?1 AND login_sequence=?9";
-const SWAP: &str = "UPDATE users SET username=?2,username_key=?3,key_rule_version=?4,password_hash=?5,\
+    updated_at=?18,deleted_at=?19,change_seq=",
+    next_number!(),
+    " WHERE id=?1 AND version=?20"
+);
+const SET_LOGIN: &str = concat!(
+    "UPDATE users SET last_login_at=?2,last_failed_at=?3,failed_attempts=?4,\
+    lockout_until=?5,lockout_count=?6,login_window=?7,login_sequence=?8,change_seq=",
+    next_number!(),
+    " WHERE id=?1 AND login_sequence=?9"
+);
+const SWAP: &str = concat!(
+    "UPDATE users SET username=?2,username_key=?3,key_rule_version=?4,password_hash=?5,\
     password_algorithm=?6,password_changed_at=?7,roles=?8,db_admin=?9,disabled=?10,disabled_at=?11,\
     disabled_reason=?12,profile=?13,token_epoch=?14,tokens_valid_after=?15,version=?16,created_at=?17,\
     updated_at=?18,deleted_at=?19,last_login_at=?20,last_failed_at=?21,failed_attempts=?22,lockout_until=?23,\
-    lockout_count=?24,login_window=?25,login_sequence=?26 WHERE id=?1 AND version=?27 AND login_sequence=?28";
+    lockout_count=?24,login_window=?25,login_sequence=?26,change_seq=",
+    next_number!(),
+    " WHERE id=?1 AND version=?27 AND login_sequence=?28"
+);
 const SCAN: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > ?1 ORDER BY id LIMIT ?2");
+/// As [`SCAN`], by the number of the last write, which stands behind the record.
+pub(crate) const CHANGES: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ",change_seq FROM users WHERE change_seq > ?1 ORDER BY change_seq LIMIT ?2"
+);
+/// Where the number stands in [`CHANGES`].
+pub(crate) const CHANGE_NUMBER: usize = 26;
 const ID_IS_KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)";
 
 /// The values of ?1 to ?19 in [`INSERT`] and [`REPLACE`], in the order of [`columns!`], then those of the statement itself.
@@ -149,6 +179,20 @@ impl UserBackend for Users {
         store.readers.long(context.deadline, read).await
     }
 
+    async fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
+        let (store, place) = (self.lease.store()?, place.clone());
+        let read = move |connection: &Connection| user_changes::since(connection, &place, limit);
+        store.readers.long(None, read).await
+    }
+
+    async fn changes_end(&self) -> Result<Position> {
+        self.lease.store()?.readers.read(user_changes::end).await
+    }
+
+    async fn wait_for_change(&self, place: &Position, timeout: Duration) -> Result<()> {
+        self.lease.store()?.wake.wait(Log::Accounts, place.sequence, timeout).await
+    }
+
     async fn ensure_indexes(&self) -> Result<()> {
         self.lease.store()?.writer.run(catalogue::ensure_users).await
     }
@@ -229,8 +273,11 @@ impl Change for UserWrite {
             Self::Replace { expected, record } => replace(connection, *expected, record),
             Self::Login { id, expected, state } => set_login(connection, id, *expected, state),
             Self::Swap { expected, record } => swap(connection, *expected, record),
-        };
-        applied.map(Ok)
+        }?;
+        if applied == UserApplied::Yes {
+            group.account_written();
+        }
+        Ok(Ok(applied))
     }
 }
 
@@ -330,7 +377,7 @@ fn name_taken_or(
 }
 
 /// The record in a row of `columns!`.
-fn record(row: &Row<'_>) -> Result<UserRecord> {
+pub(crate) fn record(row: &Row<'_>) -> Result<UserRecord> {
     let failed = |error: rusqlite::Error| from_sqlite(&error);
     let id = UserId::parse(&row.get::<_, String>(0).map_err(failed)?).map_err(|_| damaged())?;
     let created_at = Timestamp::from_milliseconds(row.get(16).map_err(failed)?);

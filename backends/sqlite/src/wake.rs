@@ -8,6 +8,7 @@ use syntrix_storage_core::Result;
 use tokio::sync::watch;
 
 use crate::error::{closed, from_sqlite};
+use crate::user_changes;
 
 /// Between two looks for other processes' commits while there were some of late.
 const PAUSE_ACTIVE: Duration = Duration::from_millis(1);
@@ -21,10 +22,33 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 const LAST_SEQUENCE: &str =
     "SELECT max(coalesce((SELECT max(seq) FROM changes), 0), floor_seq) FROM metadata";
 
-/// The number of the last change that is known to be committed, and how news of later ones arrive.
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Log {
+    /// The change log of documents.
+    Documents,
+    /// The writes of accounts.
+    Accounts,
+}
+
+/// Numbers of last changes; `None` says nothing about a log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct News {
+    pub(crate) documents: Option<i64>,
+    pub(crate) accounts: Option<i64>,
+}
+
+impl News {
+    /// In the order of [`Log`].
+    fn numbers(self) -> [u64; 2] {
+        [self.documents, self.accounts].map(|number| number.unwrap_or_default() as u64)
+    }
+}
+
+/// The numbers of the last changes that are known to be committed, in the order of [`Log`], and how news of later ones arrive.
 #[derive(Debug)]
 pub(crate) struct Wake {
-    sequence: watch::Sender<u64>,
+    known: watch::Sender<[u64; 2]>,
     poller: Mutex<Option<Poller>>,
 }
 
@@ -41,36 +65,36 @@ impl Wake {
     pub(crate) fn new(connection: Connection) -> rusqlite::Result<Self> {
         let data_version = data_version(&connection)?;
         // In this order, a commit in between is seen by the first poll.
-        let sequence = last_sequence(&connection)?;
+        let known = last_numbers(&connection)?.numbers();
         let poller = Poller { connection, data_version, active_at: Instant::now() };
-        Ok(Self { sequence: watch::Sender::new(sequence), poller: Mutex::new(Some(poller)) })
+        Ok(Self { known: watch::Sender::new(known), poller: Mutex::new(Some(poller)) })
     }
 
-    /// Tells of a change, after its commit is done.
-    pub(crate) fn committed(&self, sequence: u64) {
-        self.sequence.send_if_modified(|known| {
-            let newer = sequence > *known;
-            *known = sequence.max(*known);
-            newer
+    /// Tells of changes, after their commit is done.
+    pub(crate) fn committed(&self, news: News) {
+        self.known.send_if_modified(|known| {
+            let (old, new) = (*known, news.numbers());
+            *known = [old[0].max(new[0]), old[1].max(new[1])];
+            *known != old
         });
     }
 
     /// The last change known of.
     pub(crate) fn sequence(&self) -> u64 {
-        *self.sequence.borrow()
+        self.known.borrow()[Log::Documents as usize]
     }
 
-    /// Returns when there is a change behind `sequence`, or after `timeout`.
-    pub(crate) async fn wait(&self, sequence: u64, timeout: Duration) -> Result<()> {
-        let mut news = self.sequence.subscribe();
+    /// Returns when there is a change behind `sequence` in the log, or after `timeout`.
+    pub(crate) async fn wait(&self, log: Log, sequence: u64, timeout: Duration) -> Result<()> {
+        let mut news = self.known.subscribe();
         let end = Instant::now() + timeout.min(WAIT_MAX);
         loop {
-            if *news.borrow_and_update() > sequence {
+            if news.borrow_and_update()[log as usize] > sequence {
                 return Ok(());
             }
             let pause = self.poll()?;
             let now = Instant::now();
-            if *news.borrow() > sequence || now >= end {
+            if news.borrow()[log as usize] > sequence || now >= end {
                 return Ok(());
             }
             // Whether it is news or time, the loop looks at both.
@@ -87,8 +111,8 @@ impl Wake {
             Err(TryLockError::WouldBlock) => return Ok(PAUSE_ACTIVE),
         };
         let poller = poller.as_mut().ok_or_else(closed)?;
-        if let Some(sequence) = poller.look().map_err(|error| from_sqlite(&error))? {
-            self.committed(sequence);
+        if let Some(news) = poller.look().map_err(|error| from_sqlite(&error))? {
+            self.committed(news);
         }
         let idle = poller.active_at.elapsed() > IDLE_AFTER;
         Ok(if idle { PAUSE_IDLE } else { PAUSE_ACTIVE })
@@ -97,20 +121,20 @@ impl Wake {
     /// Sends all waiters home. Blocks for a moment.
     pub(crate) fn close(&self) {
         drop(self.poller.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.sequence.send_replace(u64::MAX);
+        self.known.send_replace([u64::MAX; 2]);
     }
 }
 
 impl Poller {
-    /// The last sequence, if anything was committed since the last look.
-    fn look(&mut self) -> rusqlite::Result<Option<u64>> {
+    /// The last numbers, if anything was committed since the last look.
+    fn look(&mut self) -> rusqlite::Result<Option<News>> {
         let data_version = data_version(&self.connection)?;
         if data_version == self.data_version {
             return Ok(None);
         }
-        let sequence = last_sequence(&self.connection)?;
+        let news = last_numbers(&self.connection)?;
         (self.data_version, self.active_at) = (data_version, Instant::now());
-        Ok(Some(sequence))
+        Ok(Some(news))
     }
 }
 
@@ -118,8 +142,8 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
-fn last_sequence(connection: &Connection) -> rusqlite::Result<u64> {
-    let sequence: i64 =
-        connection.prepare_cached(LAST_SEQUENCE)?.query_row([], |row| row.get(0))?;
-    Ok(sequence as u64)
+fn last_numbers(connection: &Connection) -> rusqlite::Result<News> {
+    let documents = connection.prepare_cached(LAST_SEQUENCE)?.query_row([], |row| row.get(0))?;
+    let accounts = user_changes::last_number(connection)?;
+    Ok(News { documents: Some(documents), accounts: Some(accounts) })
 }

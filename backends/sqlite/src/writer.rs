@@ -203,11 +203,9 @@ impl Worker {
         for (batch, number) in changes {
             group[*batch].apply(*number, &mut view).map_err(Failure::Within)?;
         }
-        let last_sequence = view.last_sequence();
+        let news = view.news().map_err(Failure::Within)?;
         transaction.commit().map_err(Failure::Within)?;
-        if let Some(sequence) = last_sequence {
-            self.wake.committed(sequence as u64);
-        }
+        self.wake.committed(news);
         Ok(())
     }
 }

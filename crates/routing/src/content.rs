@@ -1,7 +1,8 @@
 //! Whether two databases hold the same document, however each of them writes JSON down.
 
-use serde_json::{Number, Value};
-use syntrix_storage_core::Document;
+use serde_json::{Map, Number, Value};
+use syntrix_storage_core::backend::UserRecord;
+use syntrix_storage_core::{Document, Secret};
 
 /// Whether version, times, tombstone mark and data are equal. Order of members and form of numbers are each database's own.
 ///
@@ -28,6 +29,32 @@ pub fn same_content(left: &Document, right: &Document) -> bool {
         }
 }
 
+/// Whether all but the login part of two records of one account is equal.
+pub(crate) fn same_account(left: &UserRecord, right: &UserRecord) -> bool {
+    let (ours, theirs) = (&left.user, &right.user);
+    let hash = |hash: &Option<Secret>| hash.as_ref().map(|hash| hash.expose().to_owned());
+    let is_named_alike = ours.username == theirs.username
+        && left.key == right.key
+        && left.key_rule_version == right.key_rule_version;
+    is_named_alike
+        && (ours.version, ours.created_at, ours.updated_at, ours.deleted_at)
+            == (theirs.version, theirs.created_at, theirs.updated_at, theirs.deleted_at)
+        && hash(&ours.password_hash) == hash(&theirs.password_hash)
+        && (&ours.password_algorithm, ours.password_changed_at)
+            == (&theirs.password_algorithm, theirs.password_changed_at)
+        && (&ours.roles, &ours.db_admin) == (&theirs.roles, &theirs.db_admin)
+        && (ours.disabled, ours.disabled_at, &ours.disabled_reason)
+            == (theirs.disabled, theirs.disabled_at, &theirs.disabled_reason)
+        && (ours.token_epoch, ours.tokens_valid_after)
+            == (theirs.token_epoch, theirs.tokens_valid_after)
+        && same_members(&ours.profile, &theirs.profile)
+}
+
+/// Whether the login parts of two records of one account are equal.
+pub(crate) fn same_login(left: &UserRecord, right: &UserRecord) -> bool {
+    left.login_state() == right.login_state()
+}
+
 fn same_value(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => same_number(left, right),
@@ -35,14 +62,16 @@ fn same_value(left: &Value, right: &Value) -> bool {
             left.len() == right.len()
                 && left.iter().zip(right).all(|(left, right)| same_value(left, right))
         }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(key, value)| {
-                    right.get(key).is_some_and(|other| same_value(value, other))
-                })
-        }
+        (Value::Object(left), Value::Object(right)) => same_members(left, right),
         _ => left == right,
     }
+}
+
+fn same_members(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
+    left.len() == right.len()
+        && left
+            .iter()
+            .all(|(key, value)| right.get(key).is_some_and(|other| same_value(value, other)))
 }
 
 /// Integers are compared as such: beyond 2^53 two of them may have one float.

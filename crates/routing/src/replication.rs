@@ -235,7 +235,8 @@ impl DocumentReplication {
         Ok(Applier {
             primary: Arc::clone(&self.primary),
             shadow: Arc::clone(&shadow.store),
-            dead: DeadLetters::load(&shadow.ledger, self.options.dead_letters_max).await?,
+            dead: DeadLetters::load(&shadow.ledger, records::DEAD, self.options.dead_letters_max)
+                .await?,
             counts: Arc::clone(&self.replicator.counts),
             options: self.options.clone(),
         })

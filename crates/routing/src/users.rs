@@ -1,12 +1,15 @@
 //! The route of a store of accounts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    CallContext, Dated, UserApplied, UserBackend, UserRecord, UserWrite,
+    CallContext, Dated, UserApplied, UserBackend, UserChanges, UserRecord, UserWrite,
 };
-use syntrix_storage_core::{Capabilities, HealthReport, Result, UserId, UserListPlan, UsernameKey};
+use syntrix_storage_core::{
+    Capabilities, HealthReport, Position, Result, UserId, UserListPlan, UsernameKey,
+};
 
 use crate::swept::SweptReplication;
 use crate::swept::accounts::Accounts;
@@ -76,6 +79,18 @@ impl UserBackend for UserRoute {
         context: &CallContext,
     ) -> Result<Vec<UserRecord>> {
         self.primary.scan(after, limit, context).await
+    }
+
+    async fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
+        self.primary.changes_since(place, limit).await
+    }
+
+    async fn changes_end(&self) -> Result<Position> {
+        self.primary.changes_end().await
+    }
+
+    async fn wait_for_change(&self, place: &Position, timeout: Duration) -> Result<()> {
+        self.primary.wait_for_change(place, timeout).await
     }
 
     async fn ensure_indexes(&self) -> Result<()> {

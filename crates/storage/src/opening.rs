@@ -128,7 +128,7 @@ impl<'config> Opening<'config> {
         let replication = SweptReplication::start(
             route.strategy.as_str(),
             Arc::clone(primary),
-            &*backend.ledger()?,
+            backend.ledger()?,
             self.shadow(K::STORE, Access::Write),
             self.replication_options(&route),
         );

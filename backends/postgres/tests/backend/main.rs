@@ -1,5 +1,6 @@
 //! The backend through its one public function, on a real server.
 
+mod account_feed;
 mod common;
 mod crash;
 mod identities;

@@ -50,7 +50,15 @@ async fn the_scripts_grants_are_enough_for_all_three_stores() {
     assert_eq!(app.documents.trim_feed(late, 10).await.expect("trim"), 3);
     let users = app.backend.users().expect("users");
     users.ensure_indexes().await.expect("indexes");
+    let place = users.changes_end().await.expect("end");
     users.write(insert(record("u1", "ada")), &context(Operation::Write)).await.expect("write");
+    let login = syntrix_storage_core::backend::UserWrite::Login {
+        id: record("u1", "ada").user.id,
+        expected: 0,
+        state: record("u1", "ada").login_state(),
+    };
+    users.write(login, &context(Operation::Write)).await.expect("login");
+    assert_eq!(users.changes_since(&place, 10).await.expect("feed").records.len(), 1);
     let revocations = app.backend.revocations().expect("revocations");
     revocations.ensure_indexes().await.expect("indexes");
     revocations.join(request("t"), &context(Operation::Write)).await.expect("join");

@@ -37,6 +37,7 @@ mod rev_whole;
 mod sdl;
 mod steps;
 mod usr;
+mod usr_feed;
 mod usr_list;
 mod usr_login;
 mod usr_pages;
@@ -51,7 +52,7 @@ use crate::case::Case;
 
 /// Every case, in the catalogue's order.
 pub fn cases() -> Vec<&'static Case> {
-    let groups: [&'static [Case]; 41] = [
+    let groups: [&'static [Case]; 42] = [
         doc::CASES,
         doc_limits::CASES,
         doc_names::CASES,
@@ -83,6 +84,7 @@ pub fn cases() -> Vec<&'static Case> {
         usr_whole::CASES,
         usr_values::CASES,
         usr_pages::CASES,
+        usr_feed::CASES,
         rev::CASES,
         rev_rotation::CASES,
         rev_reference::CASES,

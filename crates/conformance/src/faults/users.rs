@@ -1,12 +1,15 @@
 //! Accounts on a backend that fails on purpose.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    CallContext, Dated, StoreKind, UserApplied, UserBackend, UserRecord, UserWrite,
+    CallContext, Dated, StoreKind, UserApplied, UserBackend, UserChanges, UserRecord, UserWrite,
 };
-use syntrix_storage_core::{Capabilities, HealthReport, Result, UserId, UserListPlan, UsernameKey};
+use syntrix_storage_core::{
+    Capabilities, HealthReport, Position, Result, UserId, UserListPlan, UsernameKey,
+};
 
 use super::plan::Faults;
 use super::rule::{Call, Method};
@@ -72,6 +75,18 @@ impl UserBackend for FaultyUsers {
         context: &CallContext,
     ) -> Result<Vec<UserRecord>> {
         self.run(Method::Scan, &[], self.inner.scan(after, limit, context)).await
+    }
+
+    async fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
+        self.run(Method::Feed, &[], self.inner.changes_since(place, limit)).await
+    }
+
+    async fn changes_end(&self) -> Result<Position> {
+        self.run(Method::FeedEnd, &[], self.inner.changes_end()).await
+    }
+
+    async fn wait_for_change(&self, place: &Position, timeout: Duration) -> Result<()> {
+        self.run(Method::WaitForChange, &[], self.inner.wait_for_change(place, timeout)).await
     }
 
     async fn ensure_indexes(&self) -> Result<()> {

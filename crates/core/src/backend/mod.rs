@@ -9,6 +9,7 @@ mod lease;
 mod ledger;
 mod revocation_change;
 mod revocations;
+mod user_changes;
 mod users;
 mod watermark;
 
@@ -22,5 +23,6 @@ pub use revocation_change::RevocationChange;
 pub use revocations::{
     Canary, Insertion, RevocationBackend, RevocationRequest, Witnessed, merge_revocation,
 };
+pub use user_changes::UserChanges;
 pub use users::{Dated, LoginState, UserApplied, UserBackend, UserRecord, UserWrite};
 pub use watermark::Watermark;

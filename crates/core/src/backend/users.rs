@@ -1,14 +1,18 @@
 //! The thin backend behind a store of accounts.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::backend::CallContext;
+use crate::backend::user_changes::{UserChanges, no_feed};
 use crate::capabilities::Capabilities;
 use crate::document::Version;
 use crate::document_admin::HealthReport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::login::LoginStats;
 use crate::time::Timestamp;
+use crate::token::Position;
 use crate::user::{User, UserId};
 use crate::user_list::UserListPlan;
 use crate::username::UsernameKey;
@@ -194,6 +198,41 @@ pub trait UserBackend: Send + Sync + std::fmt::Debug {
         let _ = (after, limit, context);
         Err(Error::new(ErrorKind::Unsupported, "scan")
             .with_message("this backend cannot hand out its accounts to another one"))
+    }
+
+    /// Accounts that were written behind `place`, at most `limit`. Every write that was applied puts its account behind all
+    /// places that were given out before, in the transaction of the write: of `Insert`, `Replace`, `Login` and `Swap` alike.
+    /// The order is that of commits as far as one account goes.
+    ///
+    /// `place` is one of [`UserBackend::changes_end`] or the end of a page.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] from a backend that does not implement this: a shadow of it is as old as the last pass over all
+    /// accounts. [`ErrorKind::TokenExpired`] if the place is seen not to be of this history, or if what lies behind it was
+    /// forgotten.
+    async fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
+        let _ = (place, limit);
+        Err(no_feed())
+    }
+
+    /// The place behind the last committed write. A scan or read that begins afterwards sees everything up to it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] as [`UserBackend::changes_since`].
+    async fn changes_end(&self) -> Result<Position> {
+        Err(no_feed())
+    }
+
+    /// Returns when there may be writes behind `place`, by whatever process, at the latest after `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] as [`UserBackend::changes_since`].
+    async fn wait_for_change(&self, place: &Position, timeout: Duration) -> Result<()> {
+        let _ = (place, timeout);
+        Err(no_feed())
     }
 
     /// Makes sure that names are unique: verifies the index that says so, creates it when missing.

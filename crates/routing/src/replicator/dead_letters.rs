@@ -12,11 +12,11 @@ use crate::replicator::records::{self, DEAD, DeadBody};
 /// Letters read at once.
 const PAGE: usize = 500;
 
-/// A document that is not on the shadow as it is on the primary, and why.
+/// A document or account that is not on the shadow as it is on the primary, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// Path of the document.
+    /// Path of the document, or id of the account.
     pub path: String,
     /// The version that the shadow refused.
     pub version: i64,
@@ -28,6 +28,8 @@ pub struct DeadLetter {
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
     ledger: Arc<dyn Ledger>,
+    /// Begins their names.
+    prefix: &'static str,
     /// Keys of those there are, so that an applied document needs no look into the ledger.
     known: Mutex<HashSet<LedgerKey>>,
     limit: usize,
@@ -35,9 +37,13 @@ pub(crate) struct DeadLetters {
 
 impl DeadLetters {
     /// With all that are known to the ledger.
-    pub(crate) async fn load(ledger: &Arc<dyn Ledger>, limit: usize) -> Result<Self> {
-        let letters = Self { ledger: Arc::clone(ledger), known: Mutex::default(), limit };
-        let known = each(&**ledger).await?.into_iter().map(|(key, _)| key).collect();
+    pub(crate) async fn load(
+        ledger: &Arc<dyn Ledger>,
+        prefix: &'static str,
+        limit: usize,
+    ) -> Result<Self> {
+        let letters = Self { ledger: Arc::clone(ledger), prefix, known: Mutex::default(), limit };
+        let known = each_under(&**ledger, prefix).await?.into_iter().map(|(key, _)| key).collect();
         *letters.known() = known;
         Ok(letters)
     }
@@ -46,26 +52,44 @@ impl DeadLetters {
         self.known().len()
     }
 
+    /// What they are about.
+    pub(crate) async fn names(&self) -> Result<Vec<String>> {
+        let letters = each_under(&*self.ledger, self.prefix).await?;
+        Ok(letters.into_iter().map(|(_, letter)| letter.path).collect())
+    }
+
     /// Notes that the shadow refused `document`.
     pub(crate) async fn add(&self, document: &Document, reason: &Error) -> Result<()> {
-        let key = records::dead_key(document.path())?;
+        let path = document.path();
+        let key = records::dead_key(path)?;
+        self.add_under(key, path.as_str(), document.version().get(), reason).await
+    }
+
+    /// Notes that the shadow refused the record of this name.
+    pub(crate) async fn add_named(&self, name: &str, version: i64, reason: &Error) -> Result<()> {
+        self.add_under(records::named_key(self.prefix, name)?, name, version, reason).await
+    }
+
+    async fn add_under(
+        &self,
+        key: LedgerKey,
+        name: &str,
+        version: i64,
+        reason: &Error,
+    ) -> Result<()> {
         if self.count() >= self.limit && !self.known().contains(&key) {
             return Err(Error::new(ErrorKind::Unavailable, "replicate")
-                .with_message("the shadow refuses too many documents; see its dead letters")
+                .with_message("the shadow refuses too many records; see its dead letters")
                 .with_fact("limit", self.limit));
         }
-        let body = DeadBody {
-            path: document.path().as_str().to_owned(),
-            version: document.version().get(),
-            reason: reason.to_string(),
-        };
+        let body = DeadBody { path: name.to_owned(), version, reason: reason.to_string() };
         loop {
             let found = self.ledger.read(&key).await?.map(|record| record.revision);
             if records::write(&*self.ledger, key.as_str(), found, &body).await?.is_some() {
                 break;
             }
         }
-        tracing::error!(path = %document.path(), version = %document.version(), %reason, "the shadow refuses a document");
+        tracing::error!(record = name, version, %reason, "the shadow refuses a record");
         self.known().insert(key);
         Ok(())
     }
@@ -75,10 +99,14 @@ impl DeadLetters {
         if self.known().is_empty() {
             return Ok(());
         }
-        let key = records::dead_key(path)?;
-        if self.known().contains(&key) {
-            remove(&*self.ledger, &key).await?;
-            self.known().remove(&key);
+        self.forget_key(&records::dead_key(path)?).await
+    }
+
+    /// The shadow has what the letter is about.
+    pub(crate) async fn forget_key(&self, key: &LedgerKey) -> Result<()> {
+        if self.known().contains(key) {
+            remove(&*self.ledger, key).await?;
+            self.known().remove(key);
         }
         Ok(())
     }
@@ -89,9 +117,17 @@ impl DeadLetters {
     }
 }
 
-/// All letters, by id.
+/// All letters about documents, by id.
 pub(crate) async fn each(ledger: &dyn Ledger) -> Result<Vec<(LedgerKey, DeadLetter)>> {
-    let prefix = records::key(DEAD)?;
+    each_under(ledger, DEAD).await
+}
+
+/// All letters whose keys begin with `prefix`.
+pub(crate) async fn each_under(
+    ledger: &dyn Ledger,
+    prefix: &str,
+) -> Result<Vec<(LedgerKey, DeadLetter)>> {
+    let prefix = records::key(prefix)?;
     let mut all: Vec<(LedgerKey, DeadLetter)> = Vec::new();
     loop {
         let after = all.last().map(|(key, _)| key.clone());

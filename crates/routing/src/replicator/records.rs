@@ -133,6 +133,12 @@ pub(crate) fn dead_key(path: &DocumentPath) -> Result<LedgerKey> {
     LedgerKey::parse(format!("{DEAD}{:?}", path.key()))
 }
 
+/// The key of a record that is about what `name` names, whatever characters that has.
+pub(crate) fn named_key(prefix: &str, name: &str) -> Result<LedgerKey> {
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    LedgerKey::parse(format!("{prefix}{}", &digest[..32]))
+}
+
 pub(crate) fn id_text(id: StoreId) -> String {
     id.to_string()
 }

@@ -100,8 +100,12 @@ impl<'replicator> Session<'replicator> {
         let applier = Applier {
             primary: Arc::clone(&self.replicator.primary),
             shadow: Arc::clone(&self.shadow.store),
-            dead: DeadLetters::load(&self.shadow.ledger, self.replicator.options.dead_letters_max)
-                .await?,
+            dead: DeadLetters::load(
+                &self.shadow.ledger,
+                records::DEAD,
+                self.replicator.options.dead_letters_max,
+            )
+            .await?,
             counts: Arc::clone(&self.replicator.counts),
             options: self.replicator.options.clone(),
         };

@@ -3,21 +3,29 @@
 //! A record may want a name that another account of the shadow still has, since it was brought before that one's change. Then
 //! the other one is brought first, as the primary has it now. Where two or more exchanged their names, nobody can be first:
 //! one gets a stand-in for a name, until it is brought itself.
+//!
+//! Where the shadow is ahead, the primary is asked again, **after** the shadow: what the shadow has was on the primary before. If
+//! the primary has less even so, it went back, and is right.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
     Backend, CallContext, StoreKind, UserApplied, UserBackend, UserRecord, UserWrite,
 };
-use syntrix_storage_core::{Error, ErrorKind, Operation, Result, Retry, UserId};
+use syntrix_storage_core::{
+    Error, ErrorKind, Operation, Position, Result, Retry, Timestamp, UserId, UsernameKey, Version,
+};
 
-use crate::swept::Swept;
+use crate::content::{same_account, same_login};
+use crate::replicator::apply::strong;
+use crate::swept::{Brought, Swept, Written};
 
 const CALL: CallContext = CallContext::new(Operation::Migrate);
 /// Each attempt that fails means that somebody else's write succeeded.
 const ATTEMPTS_MAX: usize = 100;
-/// Names that were passed on in a row; beyond, the next pass goes on.
+/// Names that were passed on in a row; beyond, it is tried again later.
 const CLASHES_MAX: usize = 64;
 
 /// Accounts.
@@ -26,11 +34,10 @@ pub struct Accounts;
 
 /// What became of a record that was to be stored.
 #[derive(Debug)]
-enum Brought {
-    New,
-    Known,
-    /// This account has the name.
-    NameTaken(UserId),
+enum Step {
+    Done(Brought),
+    /// This account has the name that was wanted.
+    NameTaken(UserId, UsernameKey),
 }
 
 #[async_trait]
@@ -42,6 +49,8 @@ impl Swept for Accounts {
     const LEASE: &'static str = "users/lease";
     const PASSES: &'static str = "users/checkpoint";
     const ASKED: &'static str = "users/asked";
+    const MARKS: &'static str = "users/mark/";
+    const DEAD: Option<&'static str> = Some("users/dead/");
 
     fn take(backend: &dyn Backend) -> Result<Arc<dyn UserBackend>> {
         backend.users()
@@ -59,6 +68,22 @@ impl Swept for Accounts {
         record.user.id.clone()
     }
 
+    fn shown(key: &UserId) -> Option<&str> {
+        Some(key.as_str())
+    }
+
+    fn parse(shown: &str) -> Result<UserId> {
+        UserId::parse(shown)
+    }
+
+    fn version(record: &UserRecord) -> i64 {
+        record.user.version.get()
+    }
+
+    fn written_at(record: &UserRecord) -> Option<Timestamp> {
+        Some(record.written_at())
+    }
+
     async fn page(
         store: &dyn UserBackend,
         after: Option<&UserId>,
@@ -68,14 +93,34 @@ impl Swept for Accounts {
     }
 
     async fn fetch(store: &dyn UserBackend, key: &UserId) -> Result<Option<UserRecord>> {
-        Ok(store.get(key, &CALL).await?.value)
+        on_primary(store, key).await
+    }
+
+    async fn feed_end(store: &dyn UserBackend) -> Result<Option<Position>> {
+        match store.changes_end().await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            end => end.map(Some),
+        }
+    }
+
+    async fn feed(
+        store: &dyn UserBackend,
+        place: &Position,
+        limit: usize,
+    ) -> Result<Written<UserRecord>> {
+        let changes = store.changes_since(place, limit).await?;
+        Ok(Written { records: changes.records, end: changes.end, more: changes.more })
+    }
+
+    async fn wait(store: &dyn UserBackend, place: &Position, limit: Duration) -> Result<()> {
+        store.wait_for_change(place, limit).await
     }
 
     async fn bring(
         primary: &dyn UserBackend,
         shadow: &dyn UserBackend,
         record: UserRecord,
-    ) -> Result<bool> {
+    ) -> Result<Brought> {
         bring(primary, shadow, record).await
     }
 }
@@ -84,23 +129,22 @@ async fn bring(
     primary: &dyn UserBackend,
     shadow: &dyn UserBackend,
     record: UserRecord,
-) -> Result<bool> {
-    let mut waiting = vec![record];
-    let mut is_new = false;
+) -> Result<Brought> {
+    let (mut waiting, mut outcome) = (vec![record], Brought::Known);
     for _ in 0..CLASHES_MAX {
-        let Some(record) = waiting.last() else { return Ok(is_new) };
-        match apply(shadow, record).await? {
-            Brought::New => {
-                is_new = true;
+        let Some(record) = waiting.last() else { return Ok(outcome) };
+        match apply(primary, shadow, record).await? {
+            Step::Done(brought) => {
+                // The record that was asked for comes last.
+                outcome = if outcome == Brought::Replaced { outcome } else { brought };
                 waiting.pop();
             }
-            Brought::Known => _ = waiting.pop(),
-            Brought::NameTaken(holder) => {
-                make_room(primary, shadow, &holder, &mut waiting).await?;
+            Step::NameTaken(holder, wanted) => {
+                make_room(primary, shadow, &holder, &wanted, &mut waiting).await?;
             }
         }
     }
-    Err(Error::new(ErrorKind::Unavailable, "replicate")
+    Err(Error::new(ErrorKind::Conflict, "replicate")
         .with_retry(Retry::Safe)
         .with_message("names change hands faster than they can be brought to the shadow"))
 }
@@ -110,11 +154,12 @@ async fn make_room(
     primary: &dyn UserBackend,
     shadow: &dyn UserBackend,
     holder: &UserId,
+    wanted: &UsernameKey,
     waiting: &mut Vec<UserRecord>,
 ) -> Result<()> {
-    let Some(wanted) = waiting.last().map(|record| record.key.clone()) else { return Ok(()) };
-    let fresh = primary.get(holder, &CALL).await?.value.ok_or_else(unknown_holder)?;
-    if fresh.user.deleted_at.is_none() && fresh.key == wanted {
+    let fresh = on_primary(primary, holder).await?;
+    let fresh = fresh.ok_or_else(|| unknown_holder(holder))?;
+    if fresh.user.deleted_at.is_none() && fresh.key == *wanted {
         // It is the holder's by right, so our record is an old one.
         return refresh_last(primary, waiting).await;
     }
@@ -128,23 +173,34 @@ async fn make_room(
 
 async fn refresh_last(primary: &dyn UserBackend, waiting: &mut Vec<UserRecord>) -> Result<()> {
     let Some(old) = waiting.pop() else { return Ok(()) };
-    let fresh = primary.get(&old.user.id, &CALL).await?.value;
-    waiting.extend(fresh);
+    waiting.extend(on_primary(primary, &old.user.id).await?);
     Ok(())
 }
 
-/// Stores what [`UserRecord::merged`] says, under the condition that nothing was written meanwhile.
-async fn apply(shadow: &dyn UserBackend, record: &UserRecord) -> Result<Brought> {
+/// The account as it is by now.
+async fn on_primary(primary: &dyn UserBackend, id: &UserId) -> Result<Option<UserRecord>> {
+    Ok(primary.get(id, &strong()).await?.value)
+}
+
+/// Stores what follows, under the condition that nothing was written meanwhile.
+async fn apply(
+    primary: &dyn UserBackend,
+    shadow: &dyn UserBackend,
+    record: &UserRecord,
+) -> Result<Step> {
     for _ in 0..ATTEMPTS_MAX {
         let stored = shadow.get(&record.user.id, &CALL).await?.value;
-        let Some(write) = write_for(record, stored.as_ref()) else { return Ok(Brought::Known) };
-        match shadow.write(write, &CALL).await? {
-            UserApplied::Yes => return Ok(Brought::New),
+        let Some((next, brought)) = successor(primary, record, stored.as_ref()).await? else {
+            return Ok(Step::Done(Brought::Known));
+        };
+        let wanted = next.key.clone();
+        match shadow.write(write_for(next, stored.as_ref()), &CALL).await? {
+            UserApplied::Yes => return Ok(Step::Done(brought)),
             UserApplied::IdTaken | UserApplied::Stale => {}
             UserApplied::NameTaken => {
                 // Free again by now: try again.
-                if let Some(holder) = shadow.get_by_name(&record.key, &CALL).await?.value {
-                    return Ok(Brought::NameTaken(holder.user.id));
+                if let Some(holder) = shadow.get_by_name(&wanted, &CALL).await?.value {
+                    return Ok(Step::NameTaken(holder.user.id, wanted));
                 }
             }
         }
@@ -152,11 +208,46 @@ async fn apply(shadow: &dyn UserBackend, record: &UserRecord) -> Result<Brought>
     Err(changed_too_often())
 }
 
-fn write_for(record: &UserRecord, stored: Option<&UserRecord>) -> Option<UserWrite> {
-    let Some(stored) = stored else { return Some(UserWrite::Insert(Box::new(record.clone()))) };
-    let expected = (stored.user.version, stored.login_sequence);
-    let next = record.merged(stored)?;
-    Some(UserWrite::Swap { expected, record: Box::new(next) })
+fn write_for(next: UserRecord, stored: Option<&UserRecord>) -> UserWrite {
+    let record = Box::new(next);
+    match stored {
+        None => UserWrite::Insert(record),
+        Some(stored) => UserWrite::Swap { expected: counts(stored), record },
+    }
+}
+
+fn counts(record: &UserRecord) -> (Version, u64) {
+    (record.user.version, record.login_sequence)
+}
+
+/// What is to follow the `stored` account where `record` meets it; `None` if that is as it should be.
+async fn successor(
+    primary: &dyn UserBackend,
+    record: &UserRecord,
+    stored: Option<&UserRecord>,
+) -> Result<Option<(UserRecord, Brought)>> {
+    let Some(stored) = stored else { return Ok(Some((record.clone(), Brought::New))) };
+    if !is_beyond(stored, record) {
+        return Ok(record.merged(stored).map(|next| (next, Brought::New)));
+    }
+    let Some(right) = on_primary(primary, &record.user.id).await? else { return Ok(None) };
+    if is_beyond(stored, &right) {
+        tracing::warn!(
+            id = %right.user.id, shadow_version = %stored.user.version, primary_version = %right.user.version,
+            "lineage: the shadow's account is of another history; the primary's replaces it"
+        );
+        return Ok(Some((right, Brought::Replaced)));
+    }
+    Ok(right.merged(stored).map(|next| (next, Brought::New)))
+}
+
+/// Whether `stored` has what `record` lacks: more changes or logins, or other ones of the same number.
+fn is_beyond(stored: &UserRecord, record: &UserRecord) -> bool {
+    let (there, ours) = (counts(stored), counts(record));
+    let is_ahead = there.0 > ours.0 || there.1 > ours.1;
+    let is_other_account =
+        there.0 == ours.0 && !stored.is_displaced() && !same_account(stored, record);
+    is_ahead || is_other_account || (there.1 == ours.1 && !same_login(stored, record))
 }
 
 /// Frees the name of an account of the shadow. Whoever brings it gives it the one it has by right.
@@ -181,7 +272,8 @@ fn changed_too_often() -> Error {
         .with_message("the account changed under every attempt")
 }
 
-fn unknown_holder() -> Error {
-    Error::new(ErrorKind::AlreadyExists, "replicate")
-        .with_message("an account of the shadow that the primary does not know has the name")
+fn unknown_holder(holder: &UserId) -> Error {
+    let message =
+        format!("account {holder} of the shadow, which the primary does not know, has the name");
+    Error::new(ErrorKind::AlreadyExists, "replicate").with_message(message)
 }

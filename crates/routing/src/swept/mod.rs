@@ -1,42 +1,36 @@
-//! Accounts and revoked tokens: what the primary wrote is mirrored, for freshness, and all its records are brought to the
-//! shadow pass by pass, for completeness.
+//! Accounts and revoked tokens: what the primary wrote is mirrored, for freshness; for completeness all its records are brought
+//! to the shadow in a pass, and then, of a store that tells what was written, those that were written since.
 //!
-//! Records of both are merged by rules that know neither order nor number, so a pass needs no place in a history: whatever a
-//! mirror missed, the next pass brings.
+//! Records of both are merged by rules that know neither order nor number, so a pass and what is written meanwhile may meet in
+//! any order. Where a store has no feed, whatever a mirror missed the next pass brings.
 
 pub(crate) mod accounts;
+mod carrier;
+mod control;
+mod follow;
+mod mark;
 mod mirror;
+mod progress;
 mod sweeper;
 pub(crate) mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use syntrix_storage_core::backend::{Backend, Ledger, StoreId, StoreKind};
-use syntrix_storage_core::{Error, ErrorKind, Result};
+use syntrix_storage_core::{Position, Result, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use crate::breaker::{Attempt, BreakerState};
-use crate::control::RouteControl;
-use crate::holder;
 use crate::options::ReplicationOptions;
 use crate::outbox::Outbox;
-use crate::replicator::records;
-use crate::replicator::status::{self, Rate, ReplicatedStatus, StatusReport};
-use crate::replicator::{DeadLetter, not_caught_up};
+use crate::replicator::records::PositionBody;
+use crate::replicator::status::{Rate, ReplicatedStatus};
 use crate::shadow::{NativeReplica, ShadowLink, ShadowOpener};
-use crate::verify::state;
-
-/// Longest wait of `status` for the shadow.
-const STATUS_WAIT: Duration = Duration::from_secs(2);
-/// Time for giving the lease up, whatever came before.
-const CLOSE_MIN: Duration = Duration::from_millis(500);
-/// Between two looks at another holder's record.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A kind of store that a route follows so.
 #[async_trait]
@@ -53,8 +47,12 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     const LEASE: &'static str;
     /// The record of how far the passes are, on the shadow.
     const PASSES: &'static str;
-    /// The record by which any process asks the holder for a pass, on the shadow.
+    /// The record by which any process asks the holder to catch up, on the shadow.
     const ASKED: &'static str;
+    /// Begins the names of the records by which a primary that went back is known, on the primary.
+    const MARKS: &'static str;
+    /// Begins the names of dead letters, on the shadow; `None` where every pass tries a refused record anew.
+    const DEAD: Option<&'static str>;
 
     /// The store of an open backend.
     fn take(backend: &dyn Backend) -> Result<Arc<Self::Store>>;
@@ -68,6 +66,18 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     /// The name of a record.
     fn key(record: &Self::Record) -> Self::Key;
 
+    /// The key as operators see it, if they may.
+    fn shown(key: &Self::Key) -> Option<&str>;
+
+    /// The key that operators were shown.
+    fn parse(shown: &str) -> Result<Self::Key>;
+
+    /// Counts the record's changes, as far as something does.
+    fn version(record: &Self::Record) -> i64;
+
+    /// When it was last written, as far as it tells.
+    fn written_at(record: &Self::Record) -> Option<Timestamp>;
+
     /// Records behind `after`, at most `limit`.
     async fn page(
         store: &Self::Store,
@@ -78,12 +88,47 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     /// One record as it is now.
     async fn fetch(store: &Self::Store, key: &Self::Key) -> Result<Option<Self::Record>>;
 
-    /// Merges one of the primary's records into the shadow. `true` if it was new there.
+    /// The place behind all that was written; `None` of a store that does not tell what was written.
+    async fn feed_end(store: &Self::Store) -> Result<Option<Position>>;
+
+    /// Records that were written behind `place`, as they are now, at most `limit`.
+    async fn feed(
+        store: &Self::Store,
+        place: &Position,
+        limit: usize,
+    ) -> Result<Written<Self::Record>>;
+
+    /// Returns when there may be records behind `place`, at the latest after `limit`.
+    async fn wait(store: &Self::Store, place: &Position, limit: Duration) -> Result<()>;
+
+    /// Merges one of the primary's records into the shadow.
     async fn bring(
         primary: &Self::Store,
         shadow: &Self::Store,
         record: Self::Record,
-    ) -> Result<bool>;
+    ) -> Result<Brought>;
+}
+
+/// Records that were written behind a place.
+#[derive(Debug)]
+pub struct Written<R> {
+    /// The records.
+    pub records: Vec<R>,
+    /// The place behind them.
+    pub end: Position,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+/// What became of a record that was brought to the shadow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// It was new there.
+    New,
+    /// The shadow had it, or had it newer.
+    Known,
+    /// It, or one that was in its way, was of another history on the shadow, which has the primary's now.
+    Replaced,
 }
 
 /// How far the passes are. On the shadow.
@@ -99,8 +144,17 @@ pub(crate) struct PassesBody {
     pub(crate) filled: bool,
     /// Records that the shadow refused in the last pass.
     pub(crate) refused: u64,
-    /// The last pass began after this request, and after all before it.
+    /// All that was written before this request, and before all earlier ones, is on the shadow, unless it was refused.
     pub(crate) served: u64,
+    /// Of a store with a feed: everything up to this place is on the shadow, unless it was refused. `None` before the first pass.
+    #[serde(default)]
+    pub(crate) position: Option<PositionBody>,
+    /// What the primary's mark said when the place was reached.
+    #[serde(default)]
+    pub(crate) mark: u64,
+    /// How often the place was not one of the primary's history any more.
+    #[serde(default)]
+    pub(crate) history_lost: u64,
     /// The route was given up: what is there says nothing any more.
     pub(crate) void: bool,
 }
@@ -115,20 +169,42 @@ pub(crate) struct AskedBody {
 #[derive(Debug, Default)]
 pub(crate) struct SweepCounts {
     pub(crate) is_holder: AtomicBool,
+    /// This process reads the primary's feed.
+    pub(crate) follows: AtomicBool,
     pub(crate) applied: AtomicU64,
     pub(crate) known: AtomicU64,
+    pub(crate) replaced: AtomicU64,
     rate: Rate,
+}
+
+impl SweepCounts {
+    fn count(&self, brought: Brought) {
+        let counter = match brought {
+            Brought::New => &self.applied,
+            Brought::Known => &self.known,
+            Brought::Replaced => &self.replaced,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn report(&self) -> ReplicatedStatus {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = [&self.applied, &self.known, &self.replaced].map(read);
+        let [applied, known, lineage] = counts;
+        let per_second = self.rate.measured(counts.iter().sum());
+        ReplicatedStatus { applied, known, lineage, per_second }
+    }
 }
 
 /// What keeps the shadow of such a route up to date.
 pub struct SweptReplication<K: Swept> {
     strategy: String,
     pub(crate) primary: Arc<K::Store>,
-    primary_id: StoreId,
+    primary_ledger: Arc<dyn Ledger>,
     pub(crate) link: Arc<ShadowLink<K::Store>>,
     pub(crate) outbox: Outbox,
     counts: SweepCounts,
-    /// Told when a pass is asked for in this process: its holder need not look first.
+    /// Told when somebody asks to catch up in this process: its holder need not look first.
     asked: Notify,
     stopped: watch::Sender<bool>,
     pub(crate) options: ReplicationOptions,
@@ -139,7 +215,7 @@ impl<K: Swept> SweptReplication<K> {
     pub fn start(
         strategy: impl Into<String>,
         primary: Arc<K::Store>,
-        primary_ledger: &dyn Ledger,
+        primary_ledger: Arc<dyn Ledger>,
         shadow: Arc<dyn ShadowOpener>,
         options: ReplicationOptions,
     ) -> Arc<Self> {
@@ -147,7 +223,7 @@ impl<K: Swept> SweptReplication<K> {
         let replication = Arc::new(Self {
             strategy: strategy.into(),
             primary,
-            primary_id,
+            primary_ledger,
             link: ShadowLink::connect(shadow, primary_id, K::take, NativeReplica::Refused),
             outbox: Outbox::new(&options),
             counts: SweepCounts::default(),
@@ -177,125 +253,9 @@ impl<K: Swept> SweptReplication<K> {
         self.link.close();
     }
 
-    /// Waits for mirrors under way, up to the limit; then gives the lease up and closes the shadow's store.
-    pub(crate) async fn close(&self) -> Result<()> {
-        let end = Instant::now() + self.options.close_timeout;
-        let left = || end.saturating_duration_since(Instant::now());
-        self.outbox.settle(left()).await;
-        self.link.close();
-        let mut stopped = self.stopped.subscribe();
-        let stops = stopped.wait_for(|stopped| *stopped);
-        // Who takes longer is a holder that does not answer; others take the lease after its time.
-        let _ = tokio::time::timeout(left().max(CLOSE_MIN), stops).await;
-        match self.link.get() {
-            Some(shadow) => K::close(&shadow.store).await,
-            None => Ok(()),
-        }
+    fn primary_id(&self) -> StoreId {
+        self.primary_ledger.store_id()
     }
-
-    /// Returns when a pass came to its end that began after this call, whoever makes it.
-    async fn wait_for_pass(&self) -> Result<()> {
-        let shadow = self.link.opened().await;
-        let request = self.ask_for_pass(&*shadow.ledger).await?;
-        loop {
-            let body = records::read::<PassesBody>(&*shadow.ledger, K::PASSES).await?;
-            match body.filter(|(_, body)| body.served >= request && !body.void) {
-                Some((_, body)) if body.filled => return Ok(()),
-                Some((_, body)) => return Err(refuses(body.refused)),
-                None => tokio::time::sleep(DRAIN_INTERVAL).await,
-            }
-        }
-    }
-
-    /// Leaves a request that every holder sees, and returns its number.
-    async fn ask_for_pass(&self, ledger: &dyn Ledger) -> Result<u64> {
-        loop {
-            let found = records::read::<AskedBody>(ledger, K::ASKED).await?;
-            let (revision, body) = found.unzip();
-            let next = AskedBody { number: body.unwrap_or_default().number + 1 };
-            if records::write(ledger, K::ASKED, revision, &next).await?.is_some() {
-                self.asked.notify_one();
-                return Ok(next.number);
-            }
-        }
-    }
-
-    async fn describe_shadow(&self, report: &mut StatusReport) -> Result<()> {
-        let Some(shadow) = self.link.get() else { return Ok(()) };
-        let is_here = self.counts.is_holder.load(Ordering::Acquire);
-        report.holder = status::holder(&*shadow.ledger, K::LEASE, is_here).await?;
-        report.add_verify(state::read(&*shadow.ledger, K::STORE).await?);
-        if let Some((_, body)) = records::read::<PassesBody>(&*shadow.ledger, K::PASSES).await? {
-            report.filled = body.filled && !body.void;
-            report.dead_letters = Some(body.refused);
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl<K: Swept> RouteControl for SweptReplication<K> {
-    async fn status(&self) -> Result<StatusReport> {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let replicated = ReplicatedStatus {
-            applied: count(&self.counts.applied),
-            known: count(&self.counts.known),
-            lineage: 0,
-            per_second: self
-                .counts
-                .rate
-                .measured(count(&self.counts.applied) + count(&self.counts.known)),
-        };
-        let report = StatusReport::new(K::STORE, &self.strategy, self.outbox.status(), replicated);
-        let mut report = report.with_link(&self.link);
-        let described = tokio::time::timeout(STATUS_WAIT, self.describe_shadow(&mut report)).await;
-        if !matches!(described, Ok(Ok(()))) {
-            tracing::debug!(?described, "the status is without what the shadow did not tell");
-        }
-        Ok(report)
-    }
-
-    async fn drain(&self, limit: Duration) -> Result<()> {
-        match tokio::time::timeout(limit, self.wait_for_pass()).await {
-            Ok(caught_up) => caught_up,
-            Err(_) => Err(not_caught_up(limit, &self.link)),
-        }
-    }
-
-    /// Every pass tries a refused record anew, so none waits for an operator; the status counts them.
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
-        Ok(Vec::new())
-    }
-
-    async fn retry_dead_letter(&self, _: &str) -> Result<bool> {
-        Err(no_letters())
-    }
-
-    async fn drop_dead_letter(&self, _: &str) -> Result<()> {
-        Err(no_letters())
-    }
-
-    async fn drop_route(&self) -> Result<()> {
-        let shadow = tokio::time::timeout(STATUS_WAIT, self.link.opened()).await.ok();
-        self.link.drop_route();
-        let mut stopped = self.stopped.subscribe();
-        let stops = stopped.wait_for(|stopped| *stopped);
-        let _ = tokio::time::timeout(self.options.close_timeout, stops).await;
-        let Some(shadow) = shadow else { return Ok(()) };
-        holder::give_up(self, &*shadow.ledger).await
-    }
-}
-
-/// Not everything is on the shadow, and waiting does not help.
-fn refuses(records: u64) -> Error {
-    Error::new(ErrorKind::Conflict, "drain")
-        .with_message("the shadow refuses records, and has everything else; the log of who replicates names them")
-        .with_fact("records", records)
-}
-
-fn no_letters() -> Error {
-    Error::new(ErrorKind::NotFound, "routing")
-        .with_message("this store has no dead letters: every pass tries a refused record anew")
 }
 
 impl<K: Swept> fmt::Debug for SweptReplication<K> {

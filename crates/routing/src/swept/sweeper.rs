@@ -1,4 +1,5 @@
-//! The passes: one process at a time brings all of the primary's records to the shadow, again and again.
+//! The passes: one process at a time brings all of the primary's records to the shadow; once, if the primary tells what is written
+//! afterwards, else again and again.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,25 +7,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
 use syntrix_storage_core::backend::StoreId;
-use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
+use syntrix_storage_core::{ErrorKind, Result};
 
 use crate::holder::{self, Duty, OTHER_PRIMARY};
 use crate::options::ReplicationOptions;
 use crate::replicator::records;
 use crate::replicator::{Backoff, Interrupt, Outcome};
 use crate::shadow::{OpenShadow, ShadowLink};
+use crate::swept::carrier::Carrier;
+use crate::swept::progress::Progress;
 use crate::swept::{AskedBody, PassesBody, Swept, SweptReplication};
 
-/// Between two looks whether another process asks for a pass.
-const ASKED_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two looks whether another process asks to catch up.
+pub(super) const ASKED_INTERVAL: Duration = Duration::from_millis(500);
 /// Records of one step.
-const PAGE: usize = 500;
-/// Records on their way at once.
-const SIDE_BY_SIDE: usize = 16;
-/// How often records that failed are tried again before the whole pass is.
-const RETRIES_MAX: usize = 6;
+pub(super) const PAGE: usize = 500;
 
 const FOREIGN_DATA: &str = "the shadow holds records but nothing says that they are this route's; nothing of it is touched, \
      use an empty database as shadow";
@@ -35,12 +33,6 @@ enum Pass {
     Done { refused: u64 },
     /// The primary cannot list its records.
     Impossible,
-}
-
-/// The record of the holder's term.
-struct Progress {
-    revision: u64,
-    body: PassesBody,
 }
 
 impl<K: Swept> SweptReplication<K> {
@@ -72,10 +64,23 @@ impl<K: Swept> SweptReplication<K> {
     }
 
     async fn sweep(&self, shadow: &OpenShadow<K::Store>, term: u64) -> Outcome<Infallible> {
+        // Whoever led before us may have been stopped in the middle.
+        self.counts.follows.store(false, Ordering::Release);
         let mut progress = self.prepare(shadow, term).await?;
         self.link.accept(progress.body.filled);
         loop {
+            if let Some(place) = progress.place()? {
+                match self.follow(shadow, &mut progress, place).await {
+                    Err(Interrupt::HistoryLost) => {
+                        self.link.forget_filled();
+                        progress.forget_place::<K>(shadow).await?;
+                    }
+                    ended => return ended,
+                }
+            }
             let asked = asked::<K>(shadow).await?;
+            // What is written from here on comes with the feed; what was written before, the pass sees.
+            let end = K::feed_end(&self.primary).await?;
             let Pass::Done { refused } = self.pass(shadow).await? else {
                 tracing::warn!(
                     store = K::STORE.as_str(),
@@ -87,10 +92,15 @@ impl<K: Swept> SweptReplication<K> {
             let body = &mut progress.body;
             (body.passes, body.served) = (body.passes + 1, asked);
             (body.refused, body.filled) = (refused, refused == 0);
-            progress.save::<K>(shadow).await?;
+            match &end {
+                Some(end) => progress.reach::<K>(shadow, end, asked).await?,
+                None => progress.save::<K>(shadow).await?,
+            }
             self.link.accept(refused == 0);
             self.outbox.breaker.succeeded();
-            self.rest(shadow, asked).await?;
+            if end.is_none() {
+                self.rest(shadow, asked).await?;
+            }
         }
     }
 
@@ -107,7 +117,7 @@ impl<K: Swept> SweptReplication<K> {
     /// What the shadow's record says, with our term from now on.
     async fn prepare(&self, shadow: &OpenShadow<K::Store>, term: u64) -> Outcome<Progress> {
         let found = records::read::<PassesBody>(&*shadow.ledger, K::PASSES).await?;
-        let ours = records::id_text(self.primary_id);
+        let ours = records::id_text(self.primary_id());
         match &found {
             Some((_, body)) if body.void && self.link.is_mirrored() => {
                 return Err(Interrupt::Dropped);
@@ -125,11 +135,11 @@ impl<K: Swept> SweptReplication<K> {
             Some((revision, body)) if !body.void => (Some(revision), PassesBody { term, ..body }),
             other => (other.map(|(revision, _)| revision), first_body(ours, term)),
         };
-        let written = records::write(&*shadow.ledger, K::PASSES, revision, &body).await?;
-        Ok(Progress { revision: written.ok_or(Interrupt::Lost)?, body })
+        Progress::take(self, shadow, revision, body).await
     }
 
     async fn pass(&self, shadow: &OpenShadow<K::Store>) -> Outcome<Pass> {
+        let carrier = Carrier::new(self, shadow).await?;
         let (mut after, mut refused) = (None, 0);
         loop {
             let page = match K::page(&self.primary, after.as_ref(), PAGE).await {
@@ -140,59 +150,8 @@ impl<K: Swept> SweptReplication<K> {
             };
             let Some(last) = page.last() else { return Ok(Pass::Done { refused }) };
             after = Some(K::key(last));
-            refused += self.bring_page(shadow, page).await?;
+            refused += carrier.bring(page).await?;
         }
-    }
-
-    /// How many of them the shadow refused. What else fails is tried again by itself, so that one record of many that fails now
-    /// and then does not end the pass for all.
-    async fn bring_page(&self, shadow: &OpenShadow<K::Store>, page: Vec<K::Record>) -> Result<u64> {
-        let (mut refused, mut failed) = self.bring_all(shadow, page).await;
-        let mut backoff = Backoff::default();
-        for _ in 0..RETRIES_MAX {
-            if failed.is_empty() {
-                return Ok(refused);
-            }
-            tokio::time::sleep(backoff.next()).await;
-            let mut again = Vec::new();
-            for (key, _) in failed {
-                again.extend(K::fetch(&self.primary, &key).await?);
-            }
-            let (more, still) = self.bring_all(shadow, again).await;
-            (refused, failed) = (refused + more, still);
-        }
-        failed.pop().map_or(Ok(refused), |(_, error)| Err(error))
-    }
-
-    /// How many were refused, and what else failed.
-    async fn bring_all(
-        &self,
-        shadow: &OpenShadow<K::Store>,
-        records: Vec<K::Record>,
-    ) -> (u64, Vec<(K::Key, Error)>) {
-        let brought = records.into_iter().map(|record| {
-            let key = K::key(&record);
-            let bringing = K::bring(&self.primary, &shadow.store, record);
-            let limit = self.options.apply_timeout;
-            async move {
-                let late = || Err(Error::new(ErrorKind::Timeout, "replicate"));
-                (key, tokio::time::timeout(limit, bringing).await.unwrap_or_else(|_| late()))
-            }
-        });
-        let mut brought = stream::iter(brought).buffer_unordered(SIDE_BY_SIDE);
-        let (mut refused, mut failed) = (0, Vec::new());
-        while let Some((key, outcome)) = brought.next().await {
-            match outcome {
-                Ok(true) => _ = self.counts.applied.fetch_add(1, Ordering::Relaxed),
-                Ok(false) => _ = self.counts.known.fetch_add(1, Ordering::Relaxed),
-                Err(error) if is_refusal(&error) => {
-                    tracing::warn!(%error, store = K::STORE.as_str(), "the shadow refuses a record");
-                    refused += 1;
-                }
-                Err(error) => failed.push((key, error)),
-            }
-        }
-        (refused, failed)
     }
 }
 
@@ -217,7 +176,7 @@ impl<K: Swept> Duty for SweptReplication<K> {
     }
 
     fn primary_id(&self) -> StoreId {
-        self.primary_id
+        SweptReplication::primary_id(self)
     }
 
     fn is_holder(&self) -> &AtomicBool {
@@ -232,23 +191,25 @@ impl<K: Swept> Duty for SweptReplication<K> {
     }
 }
 
-impl Progress {
-    async fn save<K: Swept>(&mut self, shadow: &OpenShadow<K::Store>) -> Outcome<()> {
-        let written =
-            records::write(&*shadow.ledger, K::PASSES, Some(self.revision), &self.body).await?;
-        self.revision = written.ok_or(Interrupt::Lost)?;
-        Ok(())
-    }
-}
-
-/// Number of the last request for a pass.
-async fn asked<K: Swept>(shadow: &OpenShadow<K::Store>) -> Result<u64> {
+/// Number of the last request to catch up.
+pub(super) async fn asked<K: Swept>(shadow: &OpenShadow<K::Store>) -> Result<u64> {
     let found = records::read::<AskedBody>(&*shadow.ledger, K::ASKED).await?;
     Ok(found.map_or(0, |(_, body)| body.number))
 }
 
 fn first_body(primary: String, term: u64) -> PassesBody {
-    PassesBody { primary, term, passes: 0, filled: false, refused: 0, served: 0, void: false }
+    PassesBody {
+        primary,
+        term,
+        passes: 0,
+        filled: false,
+        refused: 0,
+        served: 0,
+        position: None,
+        mark: 0,
+        history_lost: 0,
+        void: false,
+    }
 }
 
 /// A shadow that cannot list its records is not asked.
@@ -256,14 +217,5 @@ async fn is_empty<K: Swept>(shadow: &K::Store) -> Result<bool> {
     match K::page(shadow, None, 1).await {
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(true),
         page => Ok(page?.is_empty()),
-    }
-}
-
-/// Whether the record itself is to blame.
-fn is_refusal(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::InvalidArgument | ErrorKind::AlreadyExists => true,
-        ErrorKind::Internal => error.retry() == Retry::Never,
-        _ => false,
     }
 }

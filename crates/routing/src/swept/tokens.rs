@@ -1,12 +1,15 @@
 //! Revoked tokens: records only grow stricter, so bringing one is merging it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{Backend, CallContext, RevocationBackend, StoreKind};
-use syntrix_storage_core::{Operation, Result, Revocation, RevokeOutcome, TokenId};
+use syntrix_storage_core::{
+    Error, ErrorKind, Operation, Position, Result, Revocation, RevokeOutcome, Timestamp, TokenId,
+};
 
-use crate::swept::Swept;
+use crate::swept::{Brought, Swept, Written};
 
 const CALL: CallContext = CallContext::new(Operation::Migrate);
 
@@ -36,6 +39,26 @@ impl Swept for Tokens {
         store.close().await
     }
 
+    const MARKS: &'static str = "revocations/mark/";
+    /// A token is nothing to be shown.
+    const DEAD: Option<&'static str> = None;
+
+    fn shown(_: &TokenId) -> Option<&str> {
+        None
+    }
+
+    fn parse(shown: &str) -> Result<TokenId> {
+        TokenId::parse(shown)
+    }
+
+    fn version(_: &Revocation) -> i64 {
+        0
+    }
+
+    fn written_at(_: &Revocation) -> Option<Timestamp> {
+        None
+    }
+
     fn key(record: &Revocation) -> TokenId {
         record.token.clone()
     }
@@ -52,12 +75,36 @@ impl Swept for Tokens {
         Ok(store.get(key, &CALL).await?.value.map(|record| *record))
     }
 
+    /// The set only grows, so repeated passes are all it needs.
+    async fn feed_end(_: &dyn RevocationBackend) -> Result<Option<Position>> {
+        Ok(None)
+    }
+
+    async fn feed(
+        _: &dyn RevocationBackend,
+        _: &Position,
+        _: usize,
+    ) -> Result<Written<Revocation>> {
+        Err(no_feed())
+    }
+
+    async fn wait(_: &dyn RevocationBackend, _: &Position, _: Duration) -> Result<()> {
+        Err(no_feed())
+    }
+
     async fn bring(
         _: &dyn RevocationBackend,
         shadow: &dyn RevocationBackend,
         record: Revocation,
-    ) -> Result<bool> {
-        let outcome = shadow.merge(record, &CALL).await?.value;
-        Ok(matches!(outcome, RevokeOutcome::Inserted | RevokeOutcome::Tightened))
+    ) -> Result<Brought> {
+        Ok(match shadow.merge(record, &CALL).await?.value {
+            RevokeOutcome::Inserted | RevokeOutcome::Tightened => Brought::New,
+            _ => Brought::Known,
+        })
     }
+}
+
+fn no_feed() -> Error {
+    Error::new(ErrorKind::Unsupported, "replicate")
+        .with_message("revoked tokens have no feed, as repeated passes are all they need")
 }

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use syntrix_storage::routing::{Depth, MirrorFault, VerifyOptions};
-use syntrix_storage::{Document, DocumentStore, ErrorKind, Patch, Result, Storage, WriteResult};
+use syntrix_storage::{
+    Document, DocumentStore, ErrorKind, Patch, Result, Storage, StorageConfig, WriteResult,
+};
 
 use crate::stores::{PATIENCE, Pair, Route, SQLITE_TO_SQLITE, at, creation, everything, quick};
 
@@ -30,32 +32,28 @@ const STOPPED: Duration = Duration::from_millis(1500);
 /// Where writers begin. It is a test only because a test program has no other entry; without orders there is nothing to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn entry_of_the_writers() {
-    if let Ok(orders) = std::env::var(ORDERS) {
-        let lines: Vec<&str> = orders.lines().collect();
-        let [folder, seed, primary, shadow, namespace] = lines[..] else {
-            panic!("orders: {orders}")
-        };
-        let keep = |text: &str| -> &'static str { text.to_owned().leak() };
-        let namespace = Some(keep(namespace)).filter(|name| *name != NO_NAMESPACE);
-        let pair = Pair { primary: keep(primary), shadow: keep(shadow), namespace };
-        write_until_killed(Path::new(folder), seed.parse().unwrap(), pair).await;
+    if let Some((folder, seed, pair)) = orders() {
+        write_until_killed(&folder, seed, pair).await;
     }
+}
+
+/// Folder, seed and blocks, if this process is a writer.
+pub fn orders() -> Option<(PathBuf, u64, Pair)> {
+    let orders = std::env::var(ORDERS).ok()?;
+    let lines: Vec<&str> = orders.lines().collect();
+    let [folder, seed, primary, shadow, namespace] = lines[..] else { panic!("orders: {orders}") };
+    let keep = |text: &str| -> &'static str { text.to_owned().leak() };
+    let namespace = Some(keep(namespace)).filter(|name| *name != NO_NAMESPACE);
+    let pair = Pair { primary: keep(primary), shadow: keep(shadow), namespace };
+    Some((folder.into(), seed.parse().unwrap(), pair))
 }
 
 async fn write_until_killed(folder: &Path, seed: u64, pair: Pair) {
     let mut replication = quick();
     replication.fault = Some(MirrorFault::seeded(seed, 150));
     let config = pair.config(folder, "").with_replication(replication);
-    let storage = loop {
-        // Many processes that open one file at once may have to wait for each other.
-        match Storage::from_config(config.clone()).await {
-            Ok(storage) => break storage,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
-    let journal = folder.join(format!("journal-{seed}"));
-    let journal = OpenOptions::new().create(true).append(true).open(journal).unwrap();
-    let journal = Arc::new(Mutex::new(journal));
+    let storage = open_at_last(&config).await;
+    let journal = Arc::new(journal_of(folder, seed));
     let documents = storage.documents().unwrap();
     let tasks = (0..4).map(|task| {
         let (documents, journal) = (Arc::clone(&documents), Arc::clone(&journal));
@@ -64,6 +62,22 @@ async fn write_until_killed(folder: &Path, seed: u64, pair: Pair) {
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
+}
+
+/// Many processes that open one file at once may have to wait for each other.
+pub async fn open_at_last(config: &StorageConfig) -> Storage {
+    loop {
+        match Storage::from_config(config.clone()).await {
+            Ok(storage) => return storage,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// Where a writer notes what was acknowledged.
+pub fn journal_of(folder: &Path, seed: u64) -> Mutex<File> {
+    let journal = folder.join(format!("journal-{seed}"));
+    Mutex::new(OpenOptions::new().create(true).append(true).open(journal).unwrap())
 }
 
 async fn write_on(documents: &dyn DocumentStore, journal: &Mutex<File>, seed: u64) {
@@ -110,6 +124,11 @@ fn note(journal: &Mutex<File>, results: &[WriteResult]) {
         .iter()
         .map(|result| format!("{} {}\n", result.document.path(), result.version()))
         .collect();
+    note_lines(journal, &lines);
+}
+
+/// On the disk when it returns.
+pub fn note_lines(journal: &Mutex<File>, lines: &str) {
     let mut journal = journal.lock().unwrap();
     journal.write_all(lines.as_bytes()).unwrap();
     journal.sync_data().unwrap();
@@ -122,6 +141,8 @@ pub struct Writers {
     running: Vec<Child>,
     next_seed: u64,
     random: fastrand::Rng,
+    /// The test that a process begins in.
+    entry: &'static str,
     pub killed: u32,
     pub died: u32,
 }
@@ -134,9 +155,16 @@ impl Writers {
             running: Vec::new(),
             next_seed: seed * 1000,
             random: fastrand::Rng::with_seed(seed),
+            entry: "crash::entry_of_the_writers",
             killed: 0,
             died: 0,
         }
+    }
+
+    /// Writers that begin in another test.
+    pub fn begin_in(mut self, entry: &'static str) -> Self {
+        self.entry = entry;
+        self
     }
 
     /// Lets them write for `time`, and kills, stops and continues one now and then.
@@ -180,7 +208,7 @@ impl Writers {
         let (folder, namespace) = (self.folder.display(), namespace.unwrap_or(NO_NAMESPACE));
         let seed = self.next_seed;
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "crash::entry_of_the_writers", "--nocapture"])
+            .args(["--exact", self.entry, "--nocapture"])
             .env(ORDERS, format!("{folder}\n{seed}\n{primary}\n{shadow}\n{namespace}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -210,8 +238,12 @@ fn signal(process: u32, name: &str) {
 
 /// Every acknowledged write is there or was overwritten by a later one.
 pub fn expect_acknowledged(folder: &Path, records: &[Document]) -> usize {
-    let versions: HashMap<&str, i64> =
-        records.iter().map(|record| (record.path().as_str(), record.version().get())).collect();
+    let version = |record: &Document| (record.path().as_str().to_owned(), record.version().get());
+    expect_noted(folder, &records.iter().map(version).collect())
+}
+
+/// Each noted line is a name and a version; at least that version is there.
+pub fn expect_noted(folder: &Path, versions: &HashMap<String, i64>) -> usize {
     let mut acknowledged = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let file = entry.unwrap().path();

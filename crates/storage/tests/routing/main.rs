@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod account_crash;
+#[cfg(any(feature = "mongo", feature = "pg"))]
+mod account_servers;
 mod accounts;
 mod cases;
 mod crash;
 #[cfg(feature = "pg")]
 mod cut;
 mod fill;
+mod journal;
 mod mirror;
 #[cfg(all(feature = "mongo", feature = "pg"))]
 mod mongodb;
