@@ -13,9 +13,9 @@ mod mirror;
 mod mongodb;
 #[cfg(feature = "pg")]
 mod postgres;
-#[cfg(feature = "redis")]
-mod redis;
 #[cfg(feature = "pg")]
 mod primary;
+#[cfg(feature = "redis")]
+mod redis;
 mod stores;
 mod tokens;
