@@ -25,7 +25,7 @@ const NO_NAMESPACE: &str = "none";
 const WRITERS: usize = 4;
 const KEYS: u64 = 300;
 /// Records from before the route, so that processes die while the shadow is being filled, too.
-const OLD: i64 = 6000;
+pub const OLD: i64 = 6000;
 /// Longer than a lease.
 const STOPPED: Duration = Duration::from_millis(1500);
 
@@ -261,9 +261,13 @@ pub fn expect_noted(folder: &Path, versions: &HashMap<String, i64>) -> usize {
 }
 
 pub async fn write_old(folder: &Path, pair: Pair) {
+    write_old_records(folder, pair, OLD).await;
+}
+
+pub async fn write_old_records(folder: &Path, pair: Pair, count: i64) {
     let primary = Storage::from_config(pair.primary_alone(folder)).await.unwrap();
     let documents = primary.documents().unwrap();
-    let items: Vec<_> = (0..OLD).map(|n| creation(format!("old/d{n}"), n)).collect();
+    let items: Vec<_> = (0..count).map(|n| creation(format!("old/d{n}"), n)).collect();
     for part in items.chunks(1000) {
         documents.bulk(part.to_vec(), Default::default()).await.unwrap();
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use syntrix_storage_fault_proxy::{Fault, Proxy};
 
-use crate::crash::{Writers, expect_nothing_lost, torment_time, write_old};
+use crate::crash::{OLD, Writers, expect_nothing_lost, torment_time, write_old_records};
 use crate::stores::Pair;
 
 pub const SQLITE: &str = "{kind: sqlite, path: primary.db}";
@@ -19,6 +19,8 @@ const CALM: Duration = Duration::from_millis(1700);
 pub struct Cut {
     pub proxy: Proxy,
     pub pair: Pair,
+    /// Records from before the route.
+    old: i64,
 }
 
 impl Cut {
@@ -27,7 +29,7 @@ impl Cut {
         let (proxy, through) = proxied(&dsn).await;
         let shadow =
             format!("{{kind: pg, dsn: \"{through}\", acquireTimeout: 2s, connectTimeout: 2s}}");
-        Self::new(proxy, primary, shadow)
+        Self::new(proxy, primary, shadow, OLD)
     }
 
     /// A driver finds the members of a set under their own addresses, so this one is told not to look for them.
@@ -37,14 +39,16 @@ impl Cut {
         let server = through.split('?').next().unwrap_or_default();
         let uri = format!("{server}?directConnection=true");
         let shadow = format!("{{kind: mongo, uri: \"{uri}\", serverSelectionTimeout: 2s}}");
-        Self::new(proxy, primary, shadow)
+        // Each record waits for the journal of a majority, so that there must be fewer.
+        Self::new(proxy, primary, shadow, OLD / 12)
     }
 
-    fn new(proxy: Proxy, primary: &'static str, shadow: String) -> Self {
+    fn new(proxy: Proxy, primary: &'static str, shadow: String, old: i64) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("route_{}_{number}", std::process::id()).leak();
-        Self { proxy, pair: Pair { primary, shadow: shadow.leak(), namespace: Some(namespace) } }
+        let pair = Pair { primary, shadow: shadow.leak(), namespace: Some(namespace) };
+        Self { proxy, pair, old }
     }
 
     /// Removes what is on the servers.
@@ -59,7 +63,7 @@ impl Cut {
     /// Processes write, die and are stopped while the shadow is frozen and cut off; afterwards nothing is lost.
     pub async fn torment(self, seed: u64) {
         let folder = tempfile::tempdir().unwrap();
-        write_old(folder.path(), self.pair).await;
+        write_old_records(folder.path(), self.pair, self.old).await;
         let mut writers = Writers::new(folder.path(), self.pair, seed);
         let cuts = async {
             loop {
