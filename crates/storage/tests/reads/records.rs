@@ -210,6 +210,8 @@ pub async fn planted_accounts(shadow: Shadow) -> Route {
         route.users().update_user(&id, patch, Default::default()).await.unwrap();
     }
     route.expect_equal().await;
+    // What the feed still had to tell would put right what is planted.
+    route.control.drain(PATIENCE).await.unwrap();
     let id = |name: &str| UserId::parse(name).unwrap();
     plant(&route, &id("id_ahead"), |record| {
         record.user.version = Version::new(8);
@@ -285,6 +287,7 @@ async fn an_account_that_was_removed_from_the_shadow_comes_back_when_the_primary
 async fn accounts_that_have_each_others_name_are_both_put_right() {
     let route = Route::open(StoreKind::Users, Shadow::Sqlite).await;
     let (ada, bob) = (create(&route, "ada").await, create(&route, "bob").await);
+    route.control.drain(PATIENCE).await.unwrap();
     let shadow = route.shadow.users().unwrap();
     let [one, two] = [stored(&shadow, &ada).await, stored(&shadow, &bob).await];
     plant(&route, &ada, |record| *record = record.displaced()).await;

@@ -14,6 +14,15 @@ const SOURCES: [&str; 7] = [
     "backends/redis/tests",
 ];
 
+fn table_and_sources() -> (String, String) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut sources = String::new();
+    for folder in SOURCES {
+        read_all(&root.join(folder), &mut sources);
+    }
+    (fs::read_to_string(root.join("docs/routing-cases.md")).unwrap(), sources)
+}
+
 fn read_all(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -26,12 +35,7 @@ fn read_all(folder: &Path, text: &mut String) {
 
 #[test]
 fn every_test_in_the_table_of_cases_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut sources = String::new();
-    for folder in SOURCES {
-        read_all(&root.join(folder), &mut sources);
-    }
-    let table = fs::read_to_string(root.join("docs/routing-cases.md")).unwrap();
+    let (table, sources) = table_and_sources();
     let is_name = |word: &&str| {
         word.len() > 20 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
@@ -39,5 +43,17 @@ fn every_test_in_the_table_of_cases_is_there() {
     assert!(names.len() > 40, "{names:?}");
     for name in names {
         assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
+}
+
+#[test]
+fn every_test_with_a_cases_number_is_in_the_table() {
+    let (table, sources) = table_and_sources();
+    let numbered = sources.split("fn case").skip(1).filter_map(|rest| rest.split('(').next());
+    let is_numbered = |rest: &&str| rest.trim_start_matches('s').starts_with("_");
+    let names: Vec<_> = numbered.filter(is_numbered).map(|rest| format!("case{rest}")).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        assert!(table.contains(&format!("`{name}`")), "the table does not name {name}");
     }
 }

@@ -17,7 +17,7 @@ use syntrix_storage::{
     Document, DocumentStore, ErrorKind, Patch, Result, Storage, StorageConfig, WriteResult,
 };
 
-use crate::stores::{PATIENCE, Pair, Route, SQLITE_TO_SQLITE, at, creation, everything, quick};
+use crate::stores::{PATIENCE_AFTER_TORMENT, Pair, Route, SQLITE_TO_SQLITE, at, creation, everything, quick};
 
 /// What a writer shall do: folder, seed, the two blocks and the namespace, by line.
 const ORDERS: &str = "SYNTRIX_STORAGE_TEST_WRITER";
@@ -293,10 +293,11 @@ async fn cases_1_2_10_14_and_25_nothing_is_lost_when_processes_die_stop_and_go_o
 pub async fn expect_nothing_lost(folder: tempfile::TempDir, writers: &Writers) {
     let config = writers.pair.config(folder.path(), "");
     let route = Route::open_config(writers.pair, folder, config).await;
+    route.control.drain(PATIENCE_AFTER_TORMENT).await.unwrap();
     let records = route.expect_equal_sides().await;
     let deep = VerifyOptions::default().with_depth(Depth::Deep);
     let verify = route.storage.document_route().unwrap();
-    let summary = verify.verify(deep, PATIENCE, &mut |_| Ok(())).await.unwrap();
+    let summary = verify.verify(deep, PATIENCE_AFTER_TORMENT, &mut |_| Ok(())).await.unwrap();
     assert!(summary.equal, "{summary:?}");
     let admin = route.storage.document_admin().unwrap();
     let acknowledged = expect_acknowledged(route.folder.path(), &everything(&*admin).await);

@@ -14,7 +14,9 @@ use syntrix_storage::{
 use tempfile::TempDir;
 
 /// Long enough for whatever must happen at all.
-pub const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The same after a torment, which leaves thousands of records, each of which may wait for a majority's journal.
+pub const PATIENCE_AFTER_TORMENT: Duration = Duration::from_secs(150);
 
 /// Two blocks of one configuration.
 #[derive(Clone, Copy, Debug)]
