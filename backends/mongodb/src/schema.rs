@@ -67,7 +67,7 @@ impl Metadata {
         let found = self.read().await?.ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "")
                 .with_retry(Retry::Safe)
-                .with_message("the secondaries do not have the store yet")
+                .with_message("the secondaries do not have the store yet: the primary must have been opened once, and they must have applied it")
         });
         checked(found?)
     }

@@ -213,7 +213,7 @@ pub(crate) async fn open_standby(session: &mut Session, schema: &str) -> Result<
     if found < version_current() {
         return Err(Error::new(ErrorKind::Unavailable, "open")
             .with_retry(Retry::Safe)
-            .with_message("the standby does not have the schema's current version yet")
+            .with_message("the standby does not have the schema's current version yet: open the primary with this release, and let the standby replay it")
             .with_fact("schema_version", found)
             .with_fact("schema_version_needed", version_current()));
     }

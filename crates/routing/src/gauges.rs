@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, counter, gauge};
+use syntrix_storage_core::backend::StoreKind;
 
 use crate::breaker::BreakerState;
 use crate::control::RouteControl;
@@ -89,10 +90,7 @@ impl Gauges {
         });
         self.lag.set(known(status.lag.map(|lag| lag.seconds)));
         self.backlog.set(count(status.lag.and_then(|lag| lag.events)));
-        self.window.set(match (status.lag, status.feed_window_left_seconds) {
-            (Some(_), None) => f64::INFINITY,
-            (_, left) => count(left),
-        });
+        self.window.set(window(status));
         self.dead_letters.set(count(status.dead_letters));
         self.rate.set(known(status.replicated.per_second));
         let last = status.last_verify.as_ref();
@@ -102,6 +100,15 @@ impl Gauges {
         let (mirror, replicated) = (status.mirror, status.replicated);
         set_all(&self.mirrored, [mirror.confirmed, mirror.failed, mirror.skipped]);
         set_all(&self.replicated, [replicated.applied, replicated.known, replicated.lineage]);
+    }
+}
+
+/// Only documents have a history that is trimmed, which is all there when the shadow lacks nothing of it.
+fn window(status: &StatusReport) -> f64 {
+    let is_known = status.store == StoreKind::Documents.as_str() && status.lag.is_some();
+    match status.feed_window_left_seconds {
+        None if is_known => f64::INFINITY,
+        left => count(left),
     }
 }
 

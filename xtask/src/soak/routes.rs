@@ -38,3 +38,37 @@ pub(super) fn run(workspace: &Workspace, seconds: u64) -> Result<bool> {
     println!("the routes held for {} s", begun.elapsed().as_secs());
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::TESTS;
+
+    fn read_all(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => read_all(&path, text),
+                false => *text += &fs::read_to_string(&path).unwrap_or_default(),
+            }
+        }
+    }
+
+    /// A test that was renamed would be run no longer, and nobody would be told.
+    #[test]
+    fn every_name_is_the_beginning_or_a_part_of_a_tests() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut sources = String::new();
+        for folder in ["crates/storage/tests", "backends/mongodb/tests", "backends/postgres/tests"]
+        {
+            read_all(&root.join(folder), &mut sources);
+        }
+        for name in TESTS {
+            let is_there =
+                |line: &str| line.trim_start().starts_with("async fn ") && line.contains(name);
+            assert!(sources.lines().any(is_there), "there is no test {name}");
+        }
+    }
+}

@@ -16,10 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use syntrix_storage_core::backend::{DocumentBackend, Feed, FeedPage};
+use syntrix_storage_core::backend::{DocumentBackend, Feed};
 use syntrix_storage_core::{
-    CollectionPath, Error, ErrorKind, Position, Reason, Result, WatchOptions, WatchStart,
-    WatchStream,
+    CollectionPath, Error, ErrorKind, Reason, Result, WatchOptions, WatchStart, WatchStream,
 };
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -128,12 +127,6 @@ impl Hub {
             WatchStart::Now | WatchStart::Oldest => None,
         };
         start::place(&*self.backend, start).await
-    }
-
-    /// One page of history for a subscriber, behind `from` and not behind `until`.
-    async fn history(&self, from: &Feed, until: &Position) -> Result<FeedPage> {
-        let _reader = self.catch_up.acquire().await;
-        self.backend.feed(from, Some(until), subscriber::READ_MAX).await
     }
 
     fn check(&self, options: &WatchOptions) -> Result<()> {

@@ -3,24 +3,23 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use syntrix_storage_core::backend::{Feed, FeedPage};
+use syntrix_storage_core::backend::Feed;
 use syntrix_storage_core::{
     CollectionPath, Error, ErrorKind, Event, Position, Result, ResumeToken, Timestamp, WatchItem,
     WatchOptions,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::consume_budget;
 use tokio::time::Instant;
 
 use super::ring::{Entry, Reading, TopicKey};
-use super::sync::{sleep, sleep_until, spawn};
+use super::sync::{sleep, sleep_until};
 use super::{Hub, State, is_passing};
 use crate::gate::{Closing, closed};
 
-/// Changes taken at once, from the ring or from history: the bound of what a subscriber holds, and again of what it
-/// has read ahead. Two in the
+/// Changes taken at once, from the ring or from history: the bound of what a subscriber holds. Two in the
 /// model test, so that it sees the borders of pages.
-pub(super) const READ_MAX: usize = if cfg!(test) { 2 } else { 256 };
+const READ_MAX: usize = if cfg!(test) { 2 } else { 256 };
 /// The backend answers a poll at least twice a second when it is well; three missed ones are silence.
 const ANSWER_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -33,8 +32,6 @@ pub(super) struct Subscriber {
     /// Where to continue if history has to be read again.
     from: Feed,
     pending: VecDeque<Arc<Entry>>,
-    /// The next page of history, read while the one before it is handed out.
-    ahead: Option<oneshot::Receiver<Result<FeedPage>>>,
     topic_open: Option<Arc<Notify>>,
     /// When what was read at once had been handed out. Not read per item: the clock would be a visible part of each.
     served_at: Instant,
@@ -64,7 +61,6 @@ impl Subscriber {
             from,
             options,
             pending: VecDeque::new(),
-            ahead: None,
             topic_open: None,
             served_at: Instant::now(),
             hub,
@@ -182,18 +178,20 @@ impl Subscriber {
         number.is_some()
     }
 
-    /// Takes one page of history; the last one leads into the ring.
+    /// Reads one page of history; the last one leads into the ring.
     async fn read_history(&mut self) -> Result<()> {
         let Mode::CatchingUp { until, number } = &self.mode else { return Ok(()) };
-        let (until, number) = (until.clone(), *number);
-        let page = match self.page(&until).await {
+        let page = {
+            let _reader = self.hub.catch_up.acquire().await;
+            self.hub.backend.feed(&self.from, Some(until), READ_MAX).await
+        };
+        let page = match page {
             Ok(page) => page,
             Err(error) if is_passing(&error) => return self.wait_for_backend().await,
             Err(error) => return Err(error),
         };
-        match page.more {
-            true => self.read_ahead(Feed::After(page.end.clone()), until),
-            false => self.mode = Mode::Live { number },
+        if !page.more {
+            self.mode = Mode::Live { number: *number };
         }
         let matching = page.changes.into_iter().filter(|change| self.topic.selects(change));
         self.pending = matching.map(|change| Arc::new(Entry::new(change))).collect();
@@ -201,36 +199,6 @@ impl Subscriber {
             self.from = Feed::After(page.end);
         }
         Ok(())
-    }
-
-    /// The page that was read ahead, or one that is read now.
-    async fn page(&mut self, until: &Position) -> Result<FeedPage> {
-        if let Some(ahead) = &mut self.ahead {
-            let page = ahead.await;
-            self.ahead = None;
-            if let Ok(page) = page {
-                return page;
-            }
-        }
-        self.hub.history(&self.from, until).await
-    }
-
-    /// In a task of its own: a consumer that stops asking must not keep a connection.
-    fn read_ahead(&mut self, from: Feed, until: Position) {
-        let (mut sender, receiver) = oneshot::channel();
-        self.ahead = Some(receiver);
-        let (hub, mut closing) = (Arc::clone(&self.hub), self.closing.clone());
-        spawn(async move {
-            tokio::select! {
-                biased;
-                () = closing.wait() => {}
-                () = sender.closed() => {}
-                page = hub.history(&from, &until) => {
-                    // Nobody may want it any more.
-                    let _ = sender.send(page);
-                }
-            }
-        });
     }
 
     /// The backend is away; the dispatcher tells when it answers again.

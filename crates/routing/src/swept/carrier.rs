@@ -117,7 +117,11 @@ impl<'work, K: Swept> Carrier<'work, K> {
     async fn bring_one(&self, record: K::Record, limit: Duration) -> Outcome<K> {
         let (key, version) = (K::key(&record), K::version(&record));
         let bringing = K::bring(&self.replication.primary, &self.shadow.store, record);
-        let late = || Err(Error::new(ErrorKind::Timeout, "replicate"));
+        let late = || {
+            Err(Error::new(ErrorKind::Timeout, "replicate")
+                .with_message("the shadow did not take the record in time")
+                .with_fact("timeout_ms", limit.as_millis()))
+        };
         (key, version, tokio::time::timeout(limit, bringing).await.unwrap_or_else(|_| late()))
     }
 

@@ -17,7 +17,9 @@ use syntrix_storage::{
     Document, DocumentStore, ErrorKind, Patch, Result, Storage, StorageConfig, WriteResult,
 };
 
-use crate::stores::{PATIENCE_AFTER_TORMENT, Pair, Route, SQLITE_TO_SQLITE, at, creation, everything, quick};
+use crate::stores::{
+    PATIENCE_AFTER_TORMENT, Pair, Route, SQLITE_TO_SQLITE, at, creation, everything, quick,
+};
 
 /// What a writer shall do: folder, seed, the two blocks and the namespace, by line.
 const ORDERS: &str = "SYNTRIX_STORAGE_TEST_WRITER";
