@@ -104,7 +104,7 @@ async fn health_tells_what_an_operator_wants_to_know_and_no_path() {
     let fact = |name| fact(&report, name);
     assert_eq!(fact("journalMode"), Some("wal"));
     assert_eq!(fact("synchronous"), Some("full"));
-    assert_eq!(fact("schemaVersion"), Some("3"));
+    assert_eq!(fact("schemaVersion"), Some("4"));
     assert_eq!(fact("tombstones"), Some("1"));
     assert_eq!(fact("changes"), Some("11"));
     for key in ["durability", "sqliteVersion", "fileBytes"] {

@@ -245,5 +245,5 @@ async fn health_counts_accounts() {
     let report = users.health().await.expect("health");
     let fact = |name| fact(&report, name);
     assert_eq!((fact("users"), fact("disabled")), (Some("2"), Some("1")));
-    assert_eq!(fact("schemaVersion"), Some("3"));
+    assert_eq!(fact("schemaVersion"), Some("4"));
 }
