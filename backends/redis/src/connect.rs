@@ -273,8 +273,8 @@ impl Link {
         }
     }
 
-    /// Whether a server that too few sentinels speak of cannot have been replaced: one whose replicas are there, or for which nobody
-    /// would be chosen.
+    /// Whether a server that too few sentinels speak of cannot have been replaced: one whose replicas are there, or for which
+    /// nobody would be chosen.
     fn is_in_touch(&self, facts: &Facts) -> bool {
         !self.route.has_sentinels() || facts.replicas_in_touch() >= self.replicas_min
     }

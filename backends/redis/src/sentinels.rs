@@ -164,23 +164,30 @@ impl Outlook {
 /// The primary of the newest decision. All that any of them would promote: one may have lost sight of a replica that
 /// another one has in view. There are as many as are `configured`, or more if they say so.
 fn join(views: Vec<RedisResult<View>>, configured: usize) -> RedisResult<Outlook> {
-    let count = |names: fn(&View) -> &Names| {
-        views.iter().flatten().flat_map(names).collect::<BTreeSet<_>>().len()
-    };
-    let (promotable, up) = (count(|view| &view.promotable), count(|view| &view.up));
-    let known = count(|view| &view.known);
-    let all = views.iter().flatten().map(|view| view.others + 1).fold(configured, usize::max);
-    let of_most = views.iter().flatten().count() > all / 2;
-    let (seen, failed): (Vec<_>, Vec<_>) = views.into_iter().partition(Result::is_ok);
-    if let Some(newest) = seen.into_iter().flatten().max_by_key(|view| view.epoch) {
-        let View { primary, epoch, .. } = newest;
-        let mut outlook = Outlook { primary, epoch, of_most, promotable, up, known };
+    let answers = views.iter().flatten();
+    let all = answers.clone().map(|view| view.others + 1).fold(configured, usize::max);
+    let of_most = answers.clone().count() > all / 2;
+    if let Some(View { primary, epoch, .. }) = answers.clone().max_by_key(|view| view.epoch) {
+        // Who has not heard of the last decision takes it for a replica.
+        let name = format!("{}:{}", primary.host, primary.port);
+        let count = |names: fn(&View) -> &Names| {
+            let all = answers.clone().flat_map(names).filter(|replica| **replica != name);
+            all.collect::<BTreeSet<_>>().len()
+        };
+        let mut outlook = Outlook {
+            primary: primary.clone(),
+            epoch: *epoch,
+            of_most,
+            promotable: count(|view| &view.promotable),
+            up: count(|view| &view.up),
+            known: count(|view| &view.known),
+        };
         if !of_most {
             outlook.doubt();
         }
         return Ok(outlook);
     }
-    let mut errors = failed.into_iter().filter_map(Result::err);
+    let mut errors = views.into_iter().filter_map(Result::err);
     Err(errors.next().unwrap_or_else(silent))
 }
 
@@ -284,6 +291,11 @@ mod tests {
         let outlook = heard(vec![view(1, 4, "a"), silent(), view(2, 5, "b")]);
         assert_eq!((outlook.primary.port, outlook.promotable, outlook.up), (2, 2, 2));
         assert!(outlook.of_most);
+        let old = view(1, 4, "ab").map(|mut view| {
+            view.up.insert("h:2".into());
+            view
+        });
+        assert_eq!(heard(vec![old, view(2, 5, "ab")]).up, 2, "the new primary is no replica");
         let kind = |views| join(views, 3).unwrap_err().kind();
         assert_eq!(kind(vec![Err(nameless())]), Kind::MasterNameNotFoundBySentinel);
         assert_eq!(kind(vec![silent(), silent()]), Kind::Io);

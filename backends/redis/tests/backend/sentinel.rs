@@ -225,7 +225,7 @@ async fn a_replica_that_only_a_minority_takes_for_dead_is_waited_for() {
 async fn a_replica_that_lost_its_primary_is_waited_for_until_no_failover_would_choose_it() {
     let servers = watched();
     let second = crate::replicas::replica_of(&servers.primary);
-    let slower = ["SENTINEL", "SET", "main", "down-after-milliseconds", "1500"];
+    let slower = ["SENTINEL", "SET", "main", "down-after-milliseconds", "2000"];
     servers.sentinel.command::<()>(&slower);
     until("the sentinel knows both replicas", || {
         let master: HashMap<String, String> =
@@ -240,8 +240,10 @@ async fn a_replica_that_lost_its_primary_is_waited_for_until_no_failover_would_c
     // The primary has no password, and refuses who brings one.
     second.command::<()>(&["CONFIG", "SET", "masterauth", "wrong"]);
     second.command::<u32>(&["CLIENT", "KILL", "TYPE", "master"]);
-    until("the sentinel sees that the link is lost", || {
+    until("the sentinel sees that the link is lost, and not just now", || {
+        let lost = replica_says(&servers.sentinel, &second, "master-link-down-time");
         replica_says(&servers.sentinel, &second, "master-link-status") == "err"
+            && lost.parse::<i64>().is_ok_and(|milliseconds| milliseconds >= 2000)
     });
     // Longer than the primary's word that it has this replica counts.
     tokio::time::sleep(Duration::from_millis(2500)).await;
