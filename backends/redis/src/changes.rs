@@ -26,7 +26,7 @@ pub(crate) struct Changes {
     jobs: mpsc::Sender<Job>,
 }
 
-#[derive(Debug)]
+/// Has a token's id in it and therefore prints nothing.
 struct Job {
     change: Cmd,
     caller: oneshot::Sender<Answer>,

@@ -137,7 +137,8 @@ fn unconfirmed(having: usize, needed: usize) -> Error {
         .with_retry(Retry::IfIdempotent)
         .with_message(
             "too few replicas confirmed the change in time (replicaTimeout): it was written, but a failover might lose it, so \
-             repeat it; if this lasts, bring the replicas back or set minReplicas to what there is",
+             repeat it; if this lasts, bring the replicas back or set minReplicas to what there is; with Sentinel, most of \
+             the sentinels must answer (addr), and who may be promoted counts (replica-priority)",
         )
         .with_fact("replicas_confirmed", having)
         .with_fact("replicas_needed", needed)

@@ -260,34 +260,37 @@ impl Link {
         let Ok(Some((generation, mut connection))) = self.current() else { return };
         let asked = timeout(self.timeout, connection.facts());
         let (facts, outlook) = tokio::join!(asked, self.route.outlook());
+        let of_most = outlook.as_ref().is_some_and(|outlook| outlook.of_most);
         let believed = match facts {
             Ok(Ok(nodes)) => nodes.iter().all(|(_, facts)| {
-                facts.check(self.declared).is_ok() && (outlook.is_some() || self.is_in_touch(facts))
+                facts.check(self.declared).is_ok() && (of_most || self.is_in_touch(facts))
             }),
             // A cluster's client finds by itself what is left of the cluster.
             _ => connection.is_cluster(),
         };
-        if !believed || outlook.is_some_and(|outlook| self.is_replaced(generation, outlook)) {
+        if self.is_replaced(generation, outlook) || !believed {
             self.discard(generation);
         }
     }
 
-    /// Whether a server that no sentinel speaks of cannot have been replaced: one whose replicas are there, or for which nobody
-    /// would be chosen.
+    /// Whether a server that too few sentinels speak of cannot have been replaced: one whose replicas are there, or for which
+    /// nobody would be chosen.
     fn is_in_touch(&self, facts: &Facts) -> bool {
         !self.route.has_sentinels() || facts.replicas_in_touch() >= self.replicas_min
     }
 
     /// Whether the sentinels have chosen another primary. If not, how many replicas there are is noted.
-    fn is_replaced(&self, generation: u64, outlook: Outlook) -> bool {
+    fn is_replaced(&self, generation: u64, heard: Option<Outlook>) -> bool {
         let mut state = self.write();
-        let same = |known: &Outlook| known.primary == outlook.primary;
-        if state.generation == generation && state.outlook.as_ref().is_some_and(same) {
-            state.outlook = Some(outlook);
-            state.online = [0, state.online[0]];
+        if state.generation != generation {
             return false;
         }
-        state.generation == generation
+        let Some(outlook) = &mut state.outlook else { return false };
+        let replaced = outlook.renew(heard);
+        if outlook.of_most {
+            state.online = [0, state.online[0]];
+        }
+        replaced
     }
 
     /// How many replicas must have a change before it is acknowledged: those that the operator wants, and all that the

@@ -4,6 +4,8 @@
 //! says `complete`. Only then is anything stored. From then on a mark that is gone or another tells that its bucket lost
 //! its data, and is never made again.
 
+use std::cmp::Ordering;
+
 use futures_util::future::try_join_all;
 use redis::{Cmd, cmd};
 use syntrix_storage_core::backend::Canary;
@@ -15,7 +17,7 @@ use crate::error::{damaged, from_redis, state_lost};
 use crate::keys::Keys;
 
 /// The format of everything under the prefix.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// What the store's entry says.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,8 +120,7 @@ fn parse_entry(value: &[u8]) -> Result<Entry> {
     let words: Vec<_> = value.split(|byte| *byte == b' ').collect();
     let [format, state, id] = words[..] else { return Err(damaged()) };
     if format != FORMAT.as_bytes() {
-        return Err(Error::new(ErrorKind::Unsupported, "open")
-            .with_message("a later release wrote this store; use that release"));
+        return Err(Error::new(ErrorKind::Unsupported, "open").with_message(foreign(format)?));
     }
     let complete = match state {
         b"creating" => false,
@@ -128,6 +129,19 @@ fn parse_entry(value: &[u8]) -> Result<Entry> {
     };
     let id = parse_canary(Some(id)).ok_or_else(damaged)?;
     Ok(Entry { complete, id })
+}
+
+/// Why a store of another format is refused.
+fn foreign(format: &[u8]) -> Result<&'static str> {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u32>().ok();
+    match number(format).ok_or_else(damaged)?.cmp(&number(FORMAT.as_bytes()).unwrap_or(0)) {
+        Ordering::Less => Ok(
+            "an earlier release wrote this store, whose records this one cannot read: use that release \
+             until the tokens revoked there have expired, then this one with another `prefix`; with another prefix at once, \
+             they would count as valid until they are revoked again",
+        ),
+        _ => Ok("a later release wrote this store; use that release"),
+    }
 }
 
 #[cfg(test)]
@@ -145,12 +159,22 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_of_a_later_release_is_refused_and_a_damaged_one_no_new_store() {
-        let later = parse_entry(b"2 complete x").unwrap_err();
-        assert_eq!(later.kind(), ErrorKind::Unsupported);
-        for entry in
-            ["", "1", "1 complete", "1 complete 00", "1 done 00000000000000000000000000000000"]
+    fn the_entry_of_another_release_is_refused_and_a_damaged_one_no_new_store() {
+        for (entry, told) in
+            [("1 complete x", "another `prefix`"), ("3 complete x", "use that release")]
         {
+            let error = parse_entry(entry.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains(told), "{error}");
+        }
+        for entry in [
+            "",
+            "2",
+            "2 complete",
+            "2 complete 00",
+            "x complete 00000000000000000000000000000000",
+            "2 done 00000000000000000000000000000000",
+        ] {
             assert_eq!(parse_entry(entry.as_bytes()).unwrap_err().kind(), ErrorKind::Internal);
         }
     }

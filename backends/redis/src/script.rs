@@ -174,8 +174,7 @@ pub(crate) struct Scripts {
     ledger_remove: Source,
 }
 
-/// One call of a script.
-#[derive(Debug)]
+/// One call of a script. Has a token's id in it and therefore prints nothing.
 pub(crate) struct Invocation<'a> {
     source: &'a Source,
     keys: Vec<&'a str>,

@@ -1,6 +1,7 @@
 //! What the sentinels know: which server is the primary, and which replicas they might put in its place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -33,11 +34,20 @@ pub(crate) struct Sentinels {
 pub(crate) struct Outlook {
     /// The primary, by the newest of their decisions.
     pub(crate) primary: Node,
+    /// Counts the decisions.
+    epoch: u64,
+    /// Whether it is what most of them say. The others may have chosen another primary meanwhile.
+    pub(crate) of_most: bool,
     /// How many replicas they might promote.
     pub(crate) promotable: usize,
     /// How many they might promote soon, if the primary has them: all but those that they take for dead.
     pub(crate) up: usize,
+    /// How many replicas there are that may be promoted at all.
+    known: usize,
 }
+
+/// Names of replicas.
+type Names = BTreeSet<String>;
 
 /// What one says.
 #[derive(Debug)]
@@ -45,8 +55,11 @@ struct View {
     primary: Node,
     /// Counts the decisions; who has not heard of the last one has a smaller number.
     epoch: u64,
-    promotable: usize,
-    up: usize,
+    /// How many other sentinels it knows.
+    others: usize,
+    promotable: Names,
+    up: Names,
+    known: Names,
 }
 
 /// A sentinel's answer about one server.
@@ -84,7 +97,7 @@ impl Sentinels {
                 end = end.min(Instant::now() + LATE_MAX);
             }
         }
-        join(views)
+        join(views, self.clients.len())
     }
 
     async fn ask(&self, client: &Client) -> RedisResult<View> {
@@ -101,41 +114,108 @@ impl Sentinels {
                 _ => error,
             })?;
         let (host, port) = primary.ok_or_else(nameless)?;
+        let link_down_max = link_down_max(&master);
+        let named = |is: &dyn Fn(&Fields) -> bool| {
+            let names = replicas.iter().filter(|replica| is(replica));
+            names.map(|replica| replica.get("name").cloned().unwrap_or_default()).collect()
+        };
         Ok(View {
             primary: Node { host, port },
-            epoch: number(&master, "config-epoch"),
-            promotable: replicas.iter().filter(|replica| is_promotable(replica)).count(),
-            up: replicas.iter().filter(|replica| is_up(replica)).count(),
+            epoch: number(&master, "config-epoch").unwrap_or(0),
+            others: number(&master, "num-other-sentinels").unwrap_or(0),
+            promotable: named(&|replica| is_promotable(replica, link_down_max)),
+            up: named(&is_up),
+            known: named(&is_candidate),
         })
     }
 }
 
-/// The primary of the newest decision. The most that any of them would promote: one may have lost sight of a replica that
-/// another one has in view.
-fn join(views: Vec<RedisResult<View>>) -> RedisResult<Outlook> {
-    let promotable = views.iter().flatten().map(|view| view.promotable).max().unwrap_or(0);
-    let up = views.iter().flatten().map(|view| view.up).max().unwrap_or(0);
-    let (seen, failed): (Vec<_>, Vec<_>) = views.into_iter().partition(Result::is_ok);
-    if let Some(newest) = seen.into_iter().flatten().max_by_key(|view| view.epoch) {
-        return Ok(Outlook { primary: newest.primary, promotable, up });
+impl Outlook {
+    /// Takes over what was heard later, and tells whether the primary was replaced.
+    ///
+    /// What most of them say replaces everything. One of the others may be cut off, and take for dead what the rest promotes:
+    /// by its word nothing gets less, and only a decision newer than the last that was heard of makes another the primary.
+    pub(crate) fn renew(&mut self, heard: Option<Self>) -> bool {
+        match heard {
+            Some(heard) if heard.primary != self.primary => {
+                self.doubt();
+                heard.of_most || heard.epoch > self.epoch
+            }
+            Some(heard) if heard.of_most => {
+                *self = heard;
+                false
+            }
+            heard => {
+                self.known = self.known.max(heard.map_or(0, |heard| heard.known));
+                self.doubt();
+                false
+            }
+        }
     }
-    let mut errors = failed.into_iter().filter_map(Result::err);
+
+    /// From now on any replica may be promoted: those that seemed dead may be up where nobody looks.
+    fn doubt(&mut self) {
+        self.of_most = false;
+        self.promotable = self.promotable.max(self.known);
+        self.up = self.up.max(self.known);
+    }
+}
+
+/// The primary of the newest decision. All that any of them would promote: one may have lost sight of a replica that
+/// another one has in view. There are as many as are `configured`, or more if they say so.
+fn join(views: Vec<RedisResult<View>>, configured: usize) -> RedisResult<Outlook> {
+    let answers = views.iter().flatten();
+    let all = answers.clone().map(|view| view.others + 1).fold(configured, usize::max);
+    let of_most = answers.clone().count() > all / 2;
+    if let Some(View { primary, epoch, .. }) = answers.clone().max_by_key(|view| view.epoch) {
+        // Who has not heard of the last decision takes it for a replica.
+        let name = format!("{}:{}", primary.host, primary.port);
+        let count = |names: fn(&View) -> &Names| {
+            let all = answers.clone().flat_map(names).filter(|replica| **replica != name);
+            all.collect::<BTreeSet<_>>().len()
+        };
+        let mut outlook = Outlook {
+            primary: primary.clone(),
+            epoch: *epoch,
+            of_most,
+            promotable: count(|view| &view.promotable),
+            up: count(|view| &view.up),
+            known: count(|view| &view.known),
+        };
+        if !of_most {
+            outlook.doubt();
+        }
+        return Ok(outlook);
+    }
+    let mut errors = views.into_iter().filter_map(Result::err);
     Err(errors.next().unwrap_or_else(silent))
 }
 
 /// Whether a failover might choose this replica over one that has more of the data: one that is down or out of touch, that
-/// has lost its primary or is to stay a replica might not. One that was made a primary is no replica.
-fn is_promotable(replica: &Fields) -> bool {
+/// has lost its primary for too long or is to stay a replica might not. One that reports to be a primary counts: it may have
+/// been promoted just now, and what it lacks is lost.
+fn is_promotable(replica: &Fields, link_down_max: i64) -> bool {
     is_up(replica)
         && !has_flag(replica, "disconnected")
-        && !has(replica, "master-link-status", "err")
+        && !(has(replica, "master-link-status", "err")
+            && number(replica, "master-link-down-time").unwrap_or(0) > link_down_max)
+}
+
+/// How many milliseconds a replica may have lost its primary that is still promoted, as the sentinel reckons
+/// (`sentinelSelectSlave` in Redis' `sentinel.c`): one with a better priority even before one that has more of the data. From
+/// when the primary dies, both sides of the comparison grow alike. A replica that never had it says -1000.
+fn link_down_max(master: &Fields) -> i64 {
+    let primary_down = number(master, "s-down-time").unwrap_or(0_i64);
+    number(master, "down-after-milliseconds")
+        .map_or(i64::MAX, |after: i64| after.saturating_mul(10).saturating_add(primary_down))
 }
 
 fn is_up(replica: &Fields) -> bool {
-    !has_flag(replica, "s_down")
-        && !has_flag(replica, "o_down")
-        && !has(replica, "slave-priority", "0")
-        && !has(replica, "role-reported", "master")
+    is_candidate(replica) && !has_flag(replica, "s_down") && !has_flag(replica, "o_down")
+}
+
+fn is_candidate(replica: &Fields) -> bool {
+    !has(replica, "slave-priority", "0")
 }
 
 fn has_flag(replica: &Fields, flag: &str) -> bool {
@@ -147,8 +227,8 @@ fn has(fields: &Fields, key: &str, value: &str) -> bool {
     fields.get(key).is_some_and(|found| found == value)
 }
 
-fn number(fields: &Fields, key: &str) -> u64 {
-    fields.get(key).and_then(|number| number.parse().ok()).unwrap_or(0)
+fn number<T: FromStr>(fields: &Fields, key: &str) -> Option<T> {
+    fields.get(key)?.parse().ok()
 }
 
 fn silent() -> RedisError {
@@ -185,24 +265,74 @@ fn sentinel(
 mod tests {
     use super::*;
 
-    fn view(port: u16, epoch: u64, promotable: usize) -> RedisResult<View> {
-        Ok(View { primary: Node { host: "h".into(), port }, epoch, promotable, up: 3 })
+    /// One of three sentinels, to which these of the replicas `a`, `b` and `c` are up.
+    fn view(port: u16, epoch: u64, up: &str) -> RedisResult<View> {
+        let names = |text: &str| text.chars().map(String::from).collect::<Names>();
+        Ok(View {
+            primary: Node { host: "h".into(), port },
+            epoch,
+            others: 2,
+            promotable: names(up),
+            up: names(up),
+            known: names("abc"),
+        })
+    }
+
+    fn silent() -> RedisResult<View> {
+        Err((Kind::Io, "silent").into())
+    }
+
+    fn heard(views: Vec<RedisResult<View>>) -> Outlook {
+        join(views, 3).unwrap()
     }
 
     #[test]
-    fn the_newest_decision_names_the_primary_and_the_widest_view_counts_the_replicas() {
-        let silent = || Err((Kind::Io, "silent").into());
-        let outlook = join(vec![view(1, 4, 2), silent(), view(2, 5, 1)]).unwrap();
-        assert_eq!((outlook.primary.port, outlook.promotable), (2, 2));
-        let kind = |views| join(views).unwrap_err().kind();
+    fn the_newest_decision_names_the_primary_and_what_any_would_promote_counts() {
+        let outlook = heard(vec![view(1, 4, "a"), silent(), view(2, 5, "b")]);
+        assert_eq!((outlook.primary.port, outlook.promotable, outlook.up), (2, 2, 2));
+        assert!(outlook.of_most);
+        let old = view(1, 4, "ab").map(|mut view| {
+            view.up.insert("h:2".into());
+            view
+        });
+        assert_eq!(heard(vec![old, view(2, 5, "ab")]).up, 2, "the new primary is no replica");
+        let kind = |views| join(views, 3).unwrap_err().kind();
         assert_eq!(kind(vec![Err(nameless())]), Kind::MasterNameNotFoundBySentinel);
         assert_eq!(kind(vec![silent(), silent()]), Kind::Io);
         assert_eq!(kind(vec![]), Kind::EmptySentinelList);
     }
 
     #[test]
+    fn a_minority_takes_no_replica_for_dead() {
+        for (views, configured) in
+            [(vec![view(1, 4, "a"), silent(), silent()], 3), (vec![view(1, 4, "a")], 1)]
+        {
+            let outlook = join(views, configured).unwrap();
+            assert_eq!((outlook.of_most, outlook.promotable, outlook.up), (false, 3, 3));
+        }
+        let alone = view(1, 4, "a").map(|view| View { others: 0, ..view });
+        let outlook = join(vec![alone], 1).unwrap();
+        assert_eq!((outlook.of_most, outlook.promotable, outlook.up), (true, 1, 1));
+    }
+
+    #[test]
+    fn what_most_of_them_said_is_made_no_less_by_the_others_and_undone_by_newer_decisions_only() {
+        let most = |port, epoch, up| heard(vec![view(port, epoch, up), view(port, epoch, up)]);
+        let one = |port, epoch| heard(vec![view(port, epoch, "a")]);
+        for later in [None, Some(one(1, 4)), Some(one(2, 3))] {
+            let mut outlook = most(1, 4, "ab");
+            assert!(!outlook.renew(later.clone()), "{later:?}");
+            assert_eq!((outlook.of_most, outlook.promotable, outlook.up), (false, 3, 3));
+            assert!(!outlook.renew(Some(most(1, 4, "a"))));
+            assert_eq!((outlook.of_most, outlook.promotable, outlook.up), (true, 1, 1));
+        }
+        assert!(most(1, 4, "ab").renew(Some(one(2, 5))));
+        assert!(most(1, 4, "ab").renew(Some(most(2, 0, "ab"))));
+    }
+
+    #[test]
     fn a_replica_that_no_failover_would_choose_is_not_waited_for() {
-        let replica = |change: (&str, &str)| {
+        let promotable = |changes: &[(&str, &str)]| {
             let mut fields: Fields = [
                 ("flags", "slave"),
                 ("slave-priority", "100"),
@@ -211,18 +341,39 @@ mod tests {
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
-            fields.insert(change.0.to_owned(), change.1.to_owned());
-            is_promotable(&fields)
+            let changed = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            fields.extend(changes.iter().map(changed));
+            is_promotable(&fields, 5000)
         };
-        assert!(replica(("flags", "slave")));
-        for change in [
-            ("flags", "s_down,slave"),
-            ("flags", "slave,disconnected"),
-            ("slave-priority", "0"),
-            ("role-reported", "master"),
-            ("master-link-status", "err"),
+        let lost = ("master-link-status", "err");
+        for changes in [
+            &[][..],
+            &[("role-reported", "master")],
+            &[lost],
+            &[lost, ("master-link-down-time", "-1000")],
+            &[lost, ("master-link-down-time", "5000")],
         ] {
-            assert!(!replica(change), "{change:?}");
+            assert!(promotable(changes), "{changes:?}");
         }
+        for changes in [
+            &[("flags", "s_down,slave")][..],
+            &[("flags", "slave,disconnected")],
+            &[("slave-priority", "0")],
+            &[lost, ("master-link-down-time", "6000")],
+        ] {
+            assert!(!promotable(changes), "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_may_be_down_ten_times_as_long_as_a_primary_and_as_long_as_the_primary_is() {
+        let limit = |fields: &[(&str, &str)]| {
+            let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            link_down_max(&fields.iter().map(owned).collect())
+        };
+        let after = ("down-after-milliseconds", "500");
+        assert_eq!(limit(&[after]), 5000);
+        assert_eq!(limit(&[after, ("s-down-time", "700")]), 5700);
+        assert_eq!(limit(&[]), i64::MAX);
     }
 }

@@ -68,7 +68,7 @@ async fn a_store_is_made_once_and_found_again() {
     assert_eq!(again.revocations.canary(), first.revocations.canary());
     assert!(again.find("a").await.unwrap().is_some());
     let entry: String = server.command(&["GET", "syntrix:rev:{00}:store"]);
-    assert!(entry.starts_with("1 complete "), "{entry}");
+    assert!(entry.starts_with("2 complete "), "{entry}");
 }
 
 #[tokio::test]
@@ -91,12 +91,12 @@ async fn many_that_open_a_new_store_at_the_same_time_open_the_same_one() {
 async fn a_store_whose_making_was_interrupted_is_finished() {
     let server = Server::safe();
     let id = "000102030405060708090a0b0c0d0e0f";
-    server.command::<()>(&["SET", "syntrix:rev:{00}:store", &format!("1 creating {id}")]);
+    server.command::<()>(&["SET", "syntrix:rev:{00}:store", &format!("2 creating {id}")]);
     server.command::<()>(&["SET", "syntrix:rev:{07}:canary", id]);
     let store = Fixture::on(&server).await;
     assert_eq!(store.revocations.canary().0[..4], [0, 1, 2, 3]);
     let entry: String = server.command(&["GET", "syntrix:rev:{00}:store"]);
-    assert_eq!(entry, format!("1 complete {id}"));
+    assert_eq!(entry, format!("2 complete {id}"));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A primary, its replica and a sentinel: a failover under an open store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -179,6 +180,89 @@ async fn what_is_acknowledged_around_a_failover_on_request_is_on_the_new_primary
         assert!(store.find(name).await.unwrap().is_some(), "{name} of {}", acknowledged.len());
     }
     drop(second);
+}
+
+/// What one sentinel alone takes for dead the others may promote: it may be the one that is cut off.
+#[tokio::test]
+async fn a_replica_that_only_a_minority_takes_for_dead_is_waited_for() {
+    let first = watched();
+    let second = crate::replicas::replica_of(&first.primary);
+    let monitor = format!("sentinel monitor main 127.0.0.1 {} 1", first.primary.port());
+    let another = || Server::sentinel(&[&monitor, "sentinel down-after-milliseconds main 500"]);
+    let mut others = [another(), another()];
+    until("the sentinels know each other and both replicas", || {
+        std::iter::once(&first.sentinel).chain(&others).all(|sentinel| {
+            let master: HashMap<String, String> = sentinel.command(&["SENTINEL", "MASTER", "main"]);
+            master["num-other-sentinels"] == "2" && master["num-slaves"] == "2"
+        })
+    });
+    let addr = [&first.sentinel, &others[0], &others[1]].map(Server::addr).join(",");
+    let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
+    let store = Fixture::open(&settings).await.unwrap();
+    store.revoke("before").await.unwrap();
+
+    others.iter_mut().for_each(Server::kill);
+    second.freeze();
+    until("the sentinel that is left takes the replica for dead", || {
+        replica_says(&first.sentinel, &second, "flags").contains("s_down")
+    });
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let error = store.revoke("during").await.unwrap_err();
+    assert_eq!(error.fact("replicas_needed"), Some("2"), "{error}");
+    assert!(store.find("before").await.unwrap().is_some());
+
+    // Most of them say now that it is dead.
+    others.iter_mut().for_each(Server::start);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = store.revoke("after").await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
+    store.close().await;
+}
+
+/// A replica that lost its primary a moment ago may still be promoted, before one that has more of the data.
+#[tokio::test]
+async fn a_replica_that_lost_its_primary_is_waited_for_until_no_failover_would_choose_it() {
+    let servers = watched();
+    let second = crate::replicas::replica_of(&servers.primary);
+    let slower = ["SENTINEL", "SET", "main", "down-after-milliseconds", "2000"];
+    servers.sentinel.command::<()>(&slower);
+    until("the sentinel knows both replicas", || {
+        let master: HashMap<String, String> =
+            servers.sentinel.command(&["SENTINEL", "MASTER", "main"]);
+        master["num-slaves"] == "2"
+    });
+    let addr = servers.sentinel.addr();
+    let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
+    let store = Fixture::open(&settings).await.unwrap();
+    store.revoke("before").await.unwrap();
+
+    // The primary has no password, and refuses who brings one.
+    second.command::<()>(&["CONFIG", "SET", "masterauth", "wrong"]);
+    second.command::<u32>(&["CLIENT", "KILL", "TYPE", "master"]);
+    until("the sentinel sees that the link is lost, and not just now", || {
+        let lost = replica_says(&servers.sentinel, &second, "master-link-down-time");
+        replica_says(&servers.sentinel, &second, "master-link-status") == "err"
+            && lost.parse::<i64>().is_ok_and(|milliseconds| milliseconds >= 2000)
+    });
+    // Longer than the primary's word that it has this replica counts.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let error = store.revoke("during").await.unwrap_err();
+    assert_eq!(error.fact("replicas_needed"), Some("2"), "{error}");
+
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while let Err(error) = store.revoke("after").await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
+    store.close().await;
+}
+
+/// What a sentinel says about one replica.
+fn replica_says(sentinel: &Server, replica: &Server, key: &str) -> String {
+    let known: Vec<HashMap<String, String>> = sentinel.command(&["SENTINEL", "REPLICAS", "main"]);
+    let port = replica.port().to_string();
+    let mut found = known.into_iter().filter(|fields| fields["port"] == port);
+    found.next().and_then(|mut fields| fields.remove(key)).unwrap_or_default()
 }
 
 /// A primary that is cut off together with the application may have been replaced.
