@@ -48,7 +48,7 @@ async fn the_primary_is_found_through_a_sentinel_and_followed_through_a_failover
     let mut servers = watched();
     let addr = servers.sentinel.addr();
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
-    let store = Fixture::open(&settings).await.unwrap();
+    let store = opened(&settings).await;
     for number in 0..100 {
         store.revoke(&number.to_string()).await.unwrap();
     }
@@ -81,6 +81,18 @@ async fn the_primary_is_found_through_a_sentinel_and_followed_through_a_failover
     store.close().await;
 }
 
+/// A new store is made only when enough replicas confirm it, which they cannot while they still connect.
+async fn opened(settings: &[(&str, &str)]) -> Fixture {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match Fixture::open(settings).await {
+            Ok(store) => return store,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// A primary that was replaced and does not know it yet is left, although it answers: what is revoked elsewhere it does
 /// not get any more. Its sentinel tells it after ten seconds only.
 #[tokio::test]
@@ -88,7 +100,7 @@ async fn a_primary_that_was_replaced_is_left_before_it_knows_it() {
     let servers = watched();
     let addr = servers.sentinel.addr();
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
-    let store = Fixture::open(&settings).await.unwrap();
+    let store = opened(&settings).await;
     assert_eq!(
         servers.replica.command::<u32>(&["DBSIZE"]),
         257,
@@ -142,7 +154,7 @@ async fn what_is_acknowledged_around_a_failover_on_request_is_on_the_new_primary
     until("the sentinel knows both replicas", || replicas().len() == 2);
     let addr = servers.sentinel.addr();
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
-    let store = Arc::new(Fixture::open(&settings).await.unwrap());
+    let store = Arc::new(opened(&settings).await);
     let stop = Arc::new(AtomicBool::new(false));
     let revoking = (0..4).map(|task| {
         let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
@@ -198,7 +210,7 @@ async fn a_replica_that_only_a_minority_takes_for_dead_is_waited_for() {
     });
     let addr = [&first.sentinel, &others[0], &others[1]].map(Server::addr).join(",");
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
-    let store = Fixture::open(&settings).await.unwrap();
+    let store = opened(&settings).await;
     store.revoke("before").await.unwrap();
 
     others.iter_mut().for_each(Server::kill);
@@ -234,7 +246,7 @@ async fn a_replica_that_lost_its_primary_is_waited_for_until_no_failover_would_c
     });
     let addr = servers.sentinel.addr();
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
-    let store = Fixture::open(&settings).await.unwrap();
+    let store = opened(&settings).await;
     store.revoke("before").await.unwrap();
 
     // The primary has no password, and refuses who brings one.
@@ -271,7 +283,7 @@ async fn a_primary_that_neither_a_sentinel_nor_a_replica_speaks_of_is_not_believ
     let mut servers = watched();
     let addr = servers.sentinel.addr();
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
-    let store = Fixture::open(&settings).await.unwrap();
+    let store = opened(&settings).await;
     store.revoke("a").await.unwrap();
     servers.sentinel.kill();
     for _ in 0..30 {
