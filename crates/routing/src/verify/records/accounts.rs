@@ -11,6 +11,7 @@ use syntrix_storage_core::{
 };
 
 use super::{CALL, Compared, FieldDifference, Judgement, PAGE, RecordKey};
+use crate::replicator::apply::strong;
 use crate::swept::accounts::Accounts;
 use crate::verify::entry::first_in_maps;
 use crate::verify::{Depth, Repaired, Verdict};
@@ -237,7 +238,7 @@ async fn repair_one(
     for _ in 0..ATTEMPTS_MAX {
         // The shadow first: what the primary has behind that is at least as new, so the shadow never goes back.
         let stored = shadow.get(id, &CALL).await?.value;
-        let wanted = primary.get(id, &CALL).await?.value;
+        let wanted = primary.get(id, &strong()).await?.value;
         let Some((repaired, write)) = step(wanted.as_ref(), stored) else {
             return Ok((Repaired::Equal, holders));
         };
