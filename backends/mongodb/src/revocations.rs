@@ -11,8 +11,8 @@ use syntrix_storage_core::backend::{
     Witnessed,
 };
 use syntrix_storage_core::{
-    Capabilities, Error, ErrorKind, HealthReport, PurgeReport, Result, Revocation, RevokeOutcome,
-    Timestamp, TokenId,
+    Capabilities, Consistency, Error, ErrorKind, HealthReport, PurgeReport, Result, Revocation,
+    RevokeOutcome, Timestamp, TokenId,
 };
 
 use crate::account::{integer, optional_text};
@@ -171,7 +171,8 @@ impl RevocationBackend for Revocations {
 
 async fn find(store: &Store, tokens: &[&TokenId], limit: Limit) -> Result<Read> {
     let ids: Vec<&str> = tokens.iter().map(|token| token.as_str()).collect();
-    witness::read(&revocations(store), doc! { "_id": { "$in": ids } }, limit).await
+    let filter = doc! { "_id": { "$in": ids } };
+    witness::read(&revocations(store), filter, Consistency::default(), limit).await
 }
 
 /// Reads, decides, and stores under the condition that nothing was stored meanwhile.

@@ -10,6 +10,7 @@ use syntrix_storage_core::{Document, Error, ErrorKind, Result};
 use crate::calls::Limit;
 use crate::error::{closed, code_of, damaged, from_driver};
 use crate::record;
+use crate::server::Topology;
 use crate::store::Store;
 
 /// `MaxTimeMSExpired`: the member waited in vain.
@@ -88,9 +89,32 @@ fn time_of(reached: u64) -> ClusterTime {
     ClusterTime { time: (reached >> 32) as u32, increment: reached as u32 }
 }
 
+/// Refuses what cannot say how far it is: a router answers from its own clock, which tells nothing of the shards' writes.
+pub(crate) fn check(topology: Topology) -> Result<()> {
+    match topology {
+        Topology::Sharded => Err(Error::new(ErrorKind::Unsupported, "").with_message(
+            "the secondaries of a sharded cluster cannot be read as a replica: its routers do not tell how far they are; \
+             leave readPreference out of the shadow's uri and feed the shadow instead",
+        )),
+        Topology::ReplicaSet | Topology::Standalone => Ok(()),
+    }
+}
+
 /// What secondaries do not do, though the collections are all there.
 pub(crate) fn read_only() -> Error {
     Error::new(ErrorKind::Unsupported, "").with_message(
         "secondaries are read for documents alone; accounts, revoked tokens and the change feed are the primary's",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secondaries_of_a_sharded_cluster_are_refused() {
+        let refused = check(Topology::Sharded).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        check(Topology::ReplicaSet).unwrap();
+    }
 }

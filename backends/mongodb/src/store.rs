@@ -20,7 +20,7 @@ use crate::server::{self, Topology};
 use crate::settings::{Settings, USERS};
 use crate::stream::{self, Content, Source, Start, Stream};
 use crate::watch::Changes;
-use crate::{catalogue, schema};
+use crate::{catalogue, schema, secondaries};
 
 /// The top-level collection whose documents lie apart.
 const RESERVED: &str = "sys";
@@ -142,6 +142,7 @@ impl Store {
         let client = connections.client().ok_or_else(closed)?;
         let database = client.database(&database_name(settings, context));
         let (topology, cluster) = server::inspect(&client.database("admin")).await?;
+        secondaries::check(topology)?;
         let record = Metadata::new(&database, &settings.data_collection).existing().await?;
         let names = [settings.data_collection.clone(), settings.sys_collection.clone()];
         let (seal, store_id) = (schema::token_seal(&record)?, schema::store_id(&record)?);

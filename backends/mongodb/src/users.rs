@@ -48,7 +48,9 @@ impl Users {
         context: &CallContext,
     ) -> Result<Dated<Option<UserRecord>>> {
         let (store, limit) = (self.lease.store()?, self.limit(context));
-        let read = limit.wait(witness::read(&accounts(store), filter, limit)).await?;
+        let accounts = accounts(store);
+        let read = witness::read(&accounts, filter, context.consistency, limit);
+        let read = limit.wait(read).await?;
         let value = read.records.first().map(account::decode).transpose()?;
         Ok(Dated { value, now: read.required_now(self.mark)? })
     }

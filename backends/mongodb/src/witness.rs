@@ -6,8 +6,9 @@
 use futures_util::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
+use mongodb::options::ReadConcern;
 use syntrix_storage_core::backend::Canary;
-use syntrix_storage_core::{Result, Timestamp};
+use syntrix_storage_core::{Consistency, Result, Timestamp};
 
 use crate::calls::Limit;
 use crate::error::{damaged, from_driver};
@@ -46,6 +47,7 @@ impl Read {
 pub(crate) async fn read(
     collection: &Collection<Document>,
     filter: Document,
+    consistency: Consistency,
     limit: Limit,
 ) -> Result<Read> {
     let failed = |error: mongodb::error::Error| from_driver(&error);
@@ -53,9 +55,13 @@ pub(crate) async fn read(
         doc! { "$match": { "$or": [filter, { "_id": WITNESS }] } },
         doc! { "$set": { NOW: "$$NOW" } },
     ];
-    let cursor = collection.aggregate(pipeline).batch_size(2000).max_time(limit.left());
+    let mut find = collection.aggregate(pipeline).batch_size(2000).max_time(limit.left());
+    if consistency == Consistency::Strong {
+        // Asks a majority whether this is still the primary.
+        find = find.read_concern(ReadConcern::linearizable());
+    }
     let mut records: Vec<Document> =
-        cursor.await.map_err(failed)?.try_collect().await.map_err(failed)?;
+        find.await.map_err(failed)?.try_collect().await.map_err(failed)?;
     let at = records.iter().position(|record| record.get_str("_id").ok() == Some(WITNESS));
     let witness =
         at.map(|at| records.swap_remove(at)).map(|record| testimony(&record)).transpose()?;

@@ -100,6 +100,9 @@ impl Anchor {
     }
 }
 
+/// Stands where a window would, before a timeline. No window sees nothing.
+const NO_WINDOW: Snapshot = Snapshot { xmin: 0, xmax: 0, open: Vec::new() };
+
 /// A place in the change log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogPlace {
@@ -108,18 +111,25 @@ pub(crate) struct LogPlace {
     /// In the middle of a window: what sees the rest of it, in the order of numbers.
     pub(crate) window: Option<Snapshot>,
     pub(crate) anchor: Anchor,
+    /// The server's timeline; 0 where nobody noted it.
+    pub(crate) timeline: u32,
 }
 
 impl LogPlace {
     pub(crate) fn boundary(seen: Snapshot, anchor: Anchor) -> Self {
-        Self { seen, window: None, anchor }
+        Self { seen, window: None, anchor, timeline: 0 }
     }
 
     pub(crate) fn encode(&self) -> Position {
         let mut state = Vec::with_capacity(32);
         self.seen.push(&mut state);
-        if let Some(window) = &self.window {
-            window.push(&mut state);
+        match (&self.window, self.timeline) {
+            (Some(window), _) => window.push(&mut state),
+            (None, 0) => {}
+            (None, _) => NO_WINDOW.push(&mut state),
+        }
+        if self.timeline != 0 {
+            push_number(&mut state, self.timeline.into());
         }
         let Anchor { sequence, nonce } = self.anchor;
         Position { sequence: sequence as u64, nonce: nonce as u64, state }
@@ -135,9 +145,13 @@ impl LogPlace {
         let place = Snapshot::take(&mut bytes).and_then(|seen| {
             let window = match bytes.is_empty() {
                 true => None,
-                false => Some(Snapshot::take(&mut bytes)?),
+                false => Some(Snapshot::take(&mut bytes)?).filter(|window| *window != NO_WINDOW),
             };
-            bytes.is_empty().then_some(Self { seen, window, anchor })
+            let timeline = match bytes.is_empty() {
+                true => 0,
+                false => u32::try_from(take_number(&mut bytes)?).ok()?,
+            };
+            bytes.is_empty().then_some(Self { seen, window, anchor, timeline })
         });
         place.ok_or_else(|| {
             Error::new(ErrorKind::Internal, "")
@@ -179,12 +193,17 @@ mod tests {
     fn a_snapshot_survives_both_of_its_forms() {
         for text in ["725:725:", "725:729:725,727", "1:18446744073709551615:1,300,70000"] {
             assert_eq!(snapshot(text).to_text(), text);
-            let place = LogPlace {
-                seen: snapshot(text),
-                window: Some(snapshot("730:731:")),
-                anchor: Anchor { sequence: 7, nonce: -1 },
-            };
-            assert_eq!(LogPlace::decode(&place.encode()).expect(text), place);
+            for (window, timeline) in
+                [(None, 0), (None, 3), (Some("730:731:"), 0), (Some("730:731:"), 300)]
+            {
+                let place = LogPlace {
+                    seen: snapshot(text),
+                    window: window.map(snapshot),
+                    anchor: Anchor { sequence: 7, nonce: -1 },
+                    timeline,
+                };
+                assert_eq!(LogPlace::decode(&place.encode()).expect(text), place);
+            }
         }
     }
 
@@ -207,7 +226,7 @@ mod tests {
         for text in ["", "1", "1:2", "1:2:3:4", "a:b:", "1:2:x"] {
             assert_eq!(Snapshot::parse(text), None, "{text}");
         }
-        for state in [vec![0x80], vec![1, 1, 200], vec![1, 1, 0, 9]] {
+        for state in [vec![0x80], vec![1, 1, 200], vec![1, 1, 0, 9], vec![1, 1, 0, 1, 1, 0, 1, 1]] {
             let position = Position { sequence: 1, nonce: 1, state };
             LogPlace::decode(&position).expect_err("decoded");
         }

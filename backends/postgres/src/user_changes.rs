@@ -25,9 +25,12 @@ pub(crate) async fn since(store: &Store, place: &Position, limit: usize) -> Resu
     let from = LogPlace::decode(place)?;
     let limit = limit.max(1);
     let rows = read(store, &from, limit).await?;
-    let now = snapshot(rows.first().ok_or_else(damaged)?, CHANGE + 2)?;
+    let first = rows.first().ok_or_else(damaged)?;
+    let (now, timeline) = (snapshot(first, CHANGE + 2)?, timeline(first, CHANGE + 4)?);
     let beyond = |snapshot: &Snapshot| snapshot.xmax > now.xmax;
-    if beyond(&from.seen) || from.window.as_ref().is_some_and(beyond) {
+    // Another server was promoted. It may have lost transactions and given out their numbers again.
+    let is_other = from.timeline != 0 && timeline != from.timeline;
+    if is_other || beyond(&from.seen) || from.window.as_ref().is_some_and(beyond) {
         return Err(Error::token_expired(ExpiredReason::Diverged, None));
     }
     let there = rows.iter().filter(|row| !matches!(row.try_get(0), Ok(None::<&str>)));
@@ -36,8 +39,8 @@ pub(crate) async fn since(store: &Store, place: &Position, limit: usize) -> Resu
     let is_behind = end != now;
     let last = there.clone().take(limit).last().filter(|_| full);
     let next = match last.map(anchor).transpose()? {
-        Some(anchor) => LogPlace { seen: from.seen, window: Some(end), anchor },
-        None => LogPlace::boundary(end, BOUNDARY),
+        Some(anchor) => LogPlace { seen: from.seen, window: Some(end), anchor, timeline },
+        None => LogPlace { timeline, ..LogPlace::boundary(end, BOUNDARY) },
     };
     let records = there.take(limit).map(record).collect::<Result<_>>()?;
     Ok(UserChanges { records, end: next.encode(), more: full || is_behind })
@@ -71,12 +74,17 @@ fn anchor(row: &Row) -> Result<Anchor> {
 /// The place behind the last write.
 pub(crate) async fn end(store: &Store) -> Result<Position> {
     let rows = store.pool.session().await?.query(&store.texts.user_changes_end, &[]).await?;
-    let now = snapshot(rows.first().ok_or_else(damaged)?, 0)?;
-    Ok(LogPlace::boundary(now, BOUNDARY).encode())
+    let row = rows.first().ok_or_else(damaged)?;
+    let (now, timeline) = (snapshot(row, 0)?, timeline(row, 2)?);
+    Ok(LogPlace { timeline, ..LogPlace::boundary(now, BOUNDARY) }.encode())
 }
 
 /// The snapshot in a column, up to the transaction in the next one.
 fn snapshot(row: &Row, column: usize) -> Result<Snapshot> {
     let snapshot = Snapshot::parse(value(row, column)?).ok_or_else(damaged)?;
     Ok(snapshot.up_to(unsigned(value(row, column + 1)?)?))
+}
+
+fn timeline(row: &Row, column: usize) -> Result<u32> {
+    Ok(value::<i32>(row, column)?.cast_unsigned())
 }

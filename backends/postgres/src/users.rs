@@ -56,6 +56,13 @@ macro_rules! highest {
          WHERE h.change_xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY h.change_xid DESC LIMIT 1), 0)"
     };
 }
+/// The timeline that is written now; 0 on a server that writes none. Every role may ask.
+macro_rules! timeline {
+    () => {
+        "CASE WHEN pg_is_in_recovery() THEN 0 \
+         ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::int END"
+    };
+}
 /// One half of a page: either can be read from the index in its order.
 macro_rules! changes {
     ($which:literal) => {
@@ -122,6 +129,8 @@ pub(crate) const CHANGES: &str = concat!(
     columns!(),
     ",change_seq,change_xid::text::bigint,pg_current_snapshot()::text,",
     highest!(),
+    ",",
+    timeline!(),
     " FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT * FROM ((",
     changes!(
         " AND c.change_xid >= $1::xid8 AND c.change_xid < pg_snapshot_xmax(pg_current_snapshot())"
@@ -130,7 +139,8 @@ pub(crate) const CHANGES: &str = concat!(
     changes!(" AND c.change_xid = ANY ($2::xid8[])"),
     ")) AS page ORDER BY change_xid, change_seq LIMIT $6) AS u ON TRUE"
 );
-pub(crate) const CHANGES_END: &str = concat!("SELECT pg_current_snapshot()::text, ", highest!());
+pub(crate) const CHANGES_END: &str =
+    concat!("SELECT pg_current_snapshot()::text, ", highest!(), ", ", timeline!());
 /// Where what stands behind the columns of an account begins in [`CHANGES`].
 pub(crate) const CHANGE: usize = 26;
 const FACTS: &str = "SELECT \

@@ -168,8 +168,12 @@ impl Window {
     fn page(&self, rows: Vec<Logged>, full: bool, now: Snapshot) -> FeedPage {
         let end = self.end.clone().unwrap_or_else(|| now.clone());
         let last = rows.last().map_or(self.from.anchor, |row| row.anchor);
-        let inside =
-            |anchor| LogPlace { seen: self.from.seen.clone(), window: Some(end.clone()), anchor };
+        let inside = |anchor| LogPlace {
+            seen: self.from.seen.clone(),
+            window: Some(end.clone()),
+            anchor,
+            timeline: 0,
+        };
         let (place, more) = match (full, self.last_sequence) {
             (true, _) => (inside(last), true),
             (false, i64::MAX) => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document as Record, doc};
 use serde_json::json;
@@ -9,7 +10,7 @@ use syntrix_storage_core::backend::{
     Insertion, RevocationRequest, UserApplied, UserRecord, UserWrite,
 };
 use syntrix_storage_core::{
-    ErrorKind, Operation, RevokeOutcome, Timestamp, TokenId, User, UserId, UsernameKey,
+    Consistency, ErrorKind, Operation, RevokeOutcome, Timestamp, TokenId, User, UserId, UsernameKey,
 };
 
 use crate::common::{Fixture, context};
@@ -280,5 +281,36 @@ async fn a_purge_removes_what_is_over_and_leaves_the_mark() {
     assert_eq!((report.purged, report.more), (1, false));
     assert_eq!(raw.count_documents(doc! {}).await.expect("count"), 2, "the kept one and the mark");
     revocations.close().await.expect("close");
+    fixture.finish().await;
+}
+
+/// What a new primary has may be older than what was acknowledged or told before, so it is asked to make sure. As the server notes it.
+#[tokio::test]
+async fn the_feed_reads_not_before_its_events_and_a_strong_read_asks_a_majority() {
+    let fixture = Fixture::open().await;
+    let users = fixture.backend.users().expect("users");
+    let raw = fixture.raw().await;
+    let start = users.changes_end().await.expect("end");
+    let ada = account("ada", "ada");
+    let write = UserWrite::Insert(Box::new(ada.clone()));
+    users.write(write, &context(Operation::Write)).await.expect("write");
+    users.wait_for_change(&start, std::time::Duration::from_secs(10)).await.expect("wait");
+    raw.run_command(doc! { "profile": 2 }).await.expect("profile");
+    let changes = users.changes_since(&start, 10).await.expect("changes");
+    let strong = context(Operation::ReadStrong).with_consistency(Consistency::Strong);
+    let found = users.get(&ada.user.id, &strong).await.expect("get").value;
+    raw.run_command(doc! { "profile": 0 }).await.expect("profile");
+    assert_eq!((changes.records.len(), found.is_some()), (1, true));
+    let notes = raw.collection::<Record>("system.profile");
+    let notes = notes.find(doc! { "ns": format!("{}.users", raw.name()) }).await.expect("notes");
+    let notes: Vec<Record> = notes.try_collect().await.expect("notes");
+    let concerns = notes.iter().filter_map(|note| note.get_document("command").ok());
+    let concerns = concerns.filter_map(|command| command.get_document("readConcern").ok());
+    let (after, linear): (Vec<_>, Vec<_>) =
+        concerns.partition(|concern| concern.contains_key("afterClusterTime"));
+    let is = |concern: &&Record, level: &str| concern.get_str("level").is_ok_and(|is| is == level);
+    assert!(after.iter().any(|concern| is(concern, "majority")), "{notes:?}");
+    assert!(linear.iter().any(|concern| is(concern, "linearizable")), "{notes:?}");
+    users.close().await.expect("close");
     fixture.finish().await;
 }

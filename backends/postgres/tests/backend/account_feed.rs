@@ -3,7 +3,7 @@
 use serde_json::json;
 use std::sync::Arc;
 use syntrix_storage_core::backend::{UserBackend, UserChanges};
-use syntrix_storage_core::{Operation, Position};
+use syntrix_storage_core::{ExpiredReason, Operation, Position};
 
 use crate::common::{Fixture, context, provider};
 use crate::identities::{insert, record};
@@ -67,6 +67,20 @@ async fn an_account_that_is_written_again_between_two_pages_comes_with_a_later_o
     assert_eq!((second, page.more), (vec!["d".to_owned()], true), "not all of now is told");
     let (third, page) = ids(&*users, &page.end, 2).await;
     assert_eq!((third, page.more), (vec!["c".to_owned(), "a".to_owned()], false));
+}
+
+/// A standby that was promoted without the last transactions gives out their numbers again.
+#[tokio::test]
+async fn a_place_of_another_timeline_is_of_another_history() {
+    let fixture = Fixture::open().await;
+    let users = users_of(&fixture, &["a", "b", "c"]).await;
+    let middle = users.changes_since(&Position::default(), 1).await.expect("changes").end;
+    for mut place in [users.changes_end().await.expect("end"), middle] {
+        users.changes_since(&place, 1).await.expect("the same timeline");
+        *place.state.last_mut().expect("a timeline") ^= 2;
+        let error = users.changes_since(&place, 1).await.expect_err("another timeline");
+        assert_eq!(error.expired_reason(), Some(ExpiredReason::Diverged));
+    }
 }
 
 /// Many in one transaction: the number tells them apart.

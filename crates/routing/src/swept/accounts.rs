@@ -165,7 +165,7 @@ async fn make_room(
     }
     let waits_for_us = waiting.iter().any(|record| record.user.id == *holder);
     if waits_for_us {
-        return displace(shadow, holder).await;
+        return displace(shadow, holder, wanted).await;
     }
     waiting.push(fresh);
     Ok(())
@@ -250,11 +250,12 @@ fn is_beyond(stored: &UserRecord, record: &UserRecord) -> bool {
     is_ahead || is_other_account || (there.1 == ours.1 && !same_login(stored, record))
 }
 
-/// Frees the name of an account of the shadow. Whoever brings it gives it the one it has by right.
-async fn displace(shadow: &dyn UserBackend, id: &UserId) -> Result<()> {
+/// Frees `wanted`, the name of an account of the shadow. Whoever brings it gives it the one it has by right; if somebody did
+/// meanwhile, nothing is done: nobody would bring it again.
+async fn displace(shadow: &dyn UserBackend, id: &UserId, wanted: &UsernameKey) -> Result<()> {
     for _ in 0..ATTEMPTS_MAX {
         let Some(stored) = shadow.get(id, &CALL).await?.value else { return Ok(()) };
-        if stored.is_displaced() || stored.user.deleted_at.is_some() {
+        if stored.key != *wanted || stored.user.deleted_at.is_some() {
             return Ok(());
         }
         let expected = (stored.user.version, stored.login_sequence);
@@ -276,4 +277,34 @@ fn unknown_holder(holder: &UserId) -> Error {
     let message =
         format!("account {holder} of the shadow, which the primary does not know, has the name");
     Error::new(ErrorKind::AlreadyExists, "replicate").with_message(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use syntrix_storage_core::backend::OpenContext;
+    use syntrix_storage_core::{Location, SettingsNode, SettingsValue, User};
+
+    use super::*;
+
+    fn record(name: &str) -> UserRecord {
+        let user = User::first(UserId::parse("u").unwrap(), name, Timestamp::default());
+        let (key, key_rule_version) = (UsernameKey::fold(name).unwrap(), UsernameKey::RULE_VERSION);
+        UserRecord { user, key, key_rule_version, login_window: 0, login_sequence: 0 }
+    }
+
+    /// Whoever brought the account meanwhile does not bring it again, so a stand-in would stay.
+    #[tokio::test]
+    async fn an_account_that_has_another_name_by_now_keeps_it() {
+        let id = UserId::parse("u").unwrap();
+        let wanted = UsernameKey::fold("wanted").unwrap();
+        for (name, is_displaced) in [("other", false), ("wanted", true)] {
+            let settings = SettingsNode::new(SettingsValue::Map(Vec::new()), Location::default());
+            let provider = syntrix_storage_memory::factory().configure(&settings).unwrap();
+            let shadow = provider.open(&OpenContext::new(".")).await.unwrap().users().unwrap();
+            shadow.write(UserWrite::Insert(Box::new(record(name))), &CALL).await.unwrap();
+            displace(&*shadow, &id, &wanted).await.unwrap();
+            let stored = shadow.get(&id, &CALL).await.unwrap().value.unwrap();
+            assert_eq!(stored.is_displaced(), is_displaced, "{name}");
+        }
+    }
 }

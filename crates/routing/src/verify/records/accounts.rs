@@ -11,6 +11,7 @@ use syntrix_storage_core::{
 };
 
 use super::{CALL, Compared, FieldDifference, Judgement, PAGE, RecordKey};
+use crate::replicator::apply::strong;
 use crate::swept::accounts::Accounts;
 use crate::verify::entry::first_in_maps;
 use crate::verify::{Depth, Repaired, Verdict};
@@ -143,7 +144,15 @@ impl Compared for Accounts {
             first.get_or_insert(repaired);
             waiting.extend(holders);
         }
-        Ok(first.unwrap_or(Repaired::Equal))
+        match waiting.last() {
+            None => Ok(first.unwrap_or(Repaired::Equal)),
+            Some(id) => Err(Error::new(ErrorKind::Conflict, "repair")
+                .with_message(
+                    "names pass through too many accounts; the rest still differ, repair again",
+                )
+                .with_fact("id", id.as_str())
+                .with_fact("accounts", HOLDERS_MAX)),
+        }
     }
 }
 
@@ -229,7 +238,7 @@ async fn repair_one(
     for _ in 0..ATTEMPTS_MAX {
         // The shadow first: what the primary has behind that is at least as new, so the shadow never goes back.
         let stored = shadow.get(id, &CALL).await?.value;
-        let wanted = primary.get(id, &CALL).await?.value;
+        let wanted = primary.get(id, &strong()).await?.value;
         let Some((repaired, write)) = step(wanted.as_ref(), stored) else {
             return Ok((Repaired::Equal, holders));
         };
@@ -296,4 +305,48 @@ async fn free_name(
     // If it changed meanwhile, the next attempt finds who has the name then.
     shadow.write(write, &CALL).await?;
     Ok(Some(holder.user.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use syntrix_storage_core::backend::OpenContext;
+    use syntrix_storage_core::{Location, SettingsNode, SettingsValue, UsernameKey};
+
+    use super::*;
+
+    /// Each account has the name that the next one had before.
+    fn record(number: usize, version: i64) -> UserRecord {
+        let id = UserId::parse(&format!("u{number}")).unwrap();
+        let name = format!("name{}", number as i64 + version);
+        let mut user = User::first(id, name.as_str(), Timestamp::default());
+        user.version = Version::new(version);
+        let (key, key_rule_version) =
+            (UsernameKey::fold(&name).unwrap(), UsernameKey::RULE_VERSION);
+        UserRecord { user, key, key_rule_version, login_window: 0, login_sequence: 0 }
+    }
+
+    async fn side(version: i64) -> std::sync::Arc<dyn UserBackend> {
+        let settings = SettingsNode::new(SettingsValue::Map(Vec::new()), Location::default());
+        let provider = syntrix_storage_memory::factory().configure(&settings).unwrap();
+        let users = provider.open(&OpenContext::new(".")).await.unwrap().users().unwrap();
+        for number in 0..=HOLDERS_MAX {
+            let write = UserWrite::Insert(Box::new(record(number, version)));
+            assert_eq!(users.write(write, &CALL).await.unwrap(), UserApplied::Yes);
+        }
+        users
+    }
+
+    #[tokio::test]
+    async fn a_repair_that_leaves_an_account_without_its_name_says_so() {
+        let (primary, shadow) = (side(2).await, side(1).await);
+        let repair = async |number: usize| {
+            let key = UserId::parse(&format!("u{number}")).unwrap();
+            Accounts::repair(&*primary, &*shadow, &key, true).await
+        };
+        assert_eq!(repair(0).await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(repair(HOLDERS_MAX).await.unwrap(), Repaired::Replaced);
+        for number in 0..=HOLDERS_MAX {
+            assert_eq!(repair(number).await.unwrap(), Repaired::Equal, "{number}");
+        }
+    }
 }
