@@ -141,10 +141,12 @@ impl Replicator {
                     () = tokio::time::sleep(self.options.lease_time) => {}
                 }
             }
-            if let Some(shadow) = self.link.get()
-                && self.has_reached(&*shadow.ledger, &end).await?
-            {
-                return Ok(());
+            if let Some(shadow) = self.link.get() {
+                match self.has_reached(&*shadow.ledger, &end).await {
+                    Ok(true) => return Ok(()),
+                    Err(error) if !is_passing(&error) => return Err(error),
+                    _ => {}
+                }
             }
             tokio::time::sleep(CATCH_UP_INTERVAL).await;
         }
@@ -236,6 +238,11 @@ impl Backoff {
         self.0 = (self.0 * 2).min(BACKOFF_MAX);
         pause
     }
+}
+
+/// Whether a side is away for a while, which a drain waits for.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
 
 /// A failure of `drain`.

@@ -10,9 +10,9 @@ use syntrix_storage_core::{Clock, Error, ErrorKind, Position, Result, SystemCloc
 use crate::control::RouteControl;
 use crate::holder;
 use crate::replicator::dead_letters::{self, DeadLetter};
-use crate::replicator::not_caught_up;
 use crate::replicator::records;
 use crate::replicator::status::{self, LagStatus, StatusReport};
+use crate::replicator::{is_passing, not_caught_up};
 use crate::shadow::{OpenShadow, ShadowState};
 use crate::swept::carrier::Carrier;
 use crate::swept::{AskedBody, PassesBody, Swept, SweptReplication};
@@ -57,8 +57,18 @@ impl<K: Swept> SweptReplication<K> {
         let _ = tokio::time::timeout(limit, stopped.wait_for(|stopped| *stopped)).await;
     }
 
-    /// Returns when all that was written before this call is on the shadow, whoever brings it.
+    /// Returns when all that was written before this call is on the shadow, whoever brings it. A shadow that is away for a
+    /// while is waited for.
     async fn wait_until_served(&self) -> Result<()> {
+        loop {
+            match self.serve().await {
+                Err(error) if is_passing(&error) => tokio::time::sleep(DRAIN_INTERVAL).await,
+                served => return served,
+            }
+        }
+    }
+
+    async fn serve(&self) -> Result<()> {
         let shadow = self.link.opened().await;
         let request = self.ask(&*shadow.ledger).await?;
         loop {
