@@ -177,13 +177,17 @@ async fn an_age_is_kept_while_replay_stands_still_and_costs_nothing_while_nobody
     route.read("rooms/a", age).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = cluster.rows_read(0);
-    for _ in 0..50 {
-        assert_eq!(route.read("rooms/a", age).await, 1);
+    let end = Instant::now() + PATIENCE;
+    // On a busy machine a sample may come late and the primary answer for it; the standby must go on answering all the same.
+    while cluster.rows_read(0) < before + 50 {
+        assert!(Instant::now() < end, "an idle primary makes no standby old");
+        for _ in 0..25 {
+            assert_eq!(route.read("rooms/a", age).await, 1);
+        }
+        // The server tells of its counts once a second, and with a read only.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        route.read("rooms/a", Consistency::Any).await;
     }
-    // The server tells of its counts once a second.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    route.read("rooms/a", Consistency::Any).await;
-    assert!(cluster.rows_read(0) >= before + 50, "an idle primary makes no standby old");
     cluster.pause(0);
     route.update("rooms/a", 2).await;
     let written = Instant::now();
