@@ -6,8 +6,16 @@ use syntrix_storage_core::{Error, ExpiredReason, Position, Result};
 
 use crate::error::from_sqlite;
 use crate::readers::Snapshot;
-use crate::users::{CHANGE_NUMBER, CHANGES, record};
+use crate::user_row::{columns, record};
 
+/// By the number of the last write, which stands behind the record.
+const CHANGES: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ",change_seq FROM users WHERE change_seq > ?1 ORDER BY change_seq LIMIT ?2"
+);
+/// Where the number stands in [`CHANGES`].
+const CHANGE_NUMBER: usize = 26;
 /// One look into an index.
 const LAST: &str = "SELECT coalesce(max(change_seq), 0) FROM users";
 
