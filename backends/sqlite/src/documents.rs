@@ -9,10 +9,10 @@ use syntrix_storage_core::{
     PurgeReport, QueryPlan, Result, Retention, ScanRequest, Timestamp, TokenSeal,
 };
 
+use crate::committer::GROUP_MAX;
 use crate::error::closed;
 use crate::store::Lease;
 use crate::wake::Log;
-use crate::writer::GROUP_MAX;
 use crate::{KIND, indexes, maintenance, reads, watch};
 
 /// Most documents that are read on the calling task in one go.

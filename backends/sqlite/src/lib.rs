@@ -10,6 +10,7 @@
 mod anchor;
 mod apply;
 mod catalogue;
+mod committer;
 mod conditions;
 mod connect;
 mod documents;
