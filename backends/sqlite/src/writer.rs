@@ -51,7 +51,7 @@ impl Writer {
         Ok(Self { jobs, thread: Mutex::new(Some(thread)), ended })
     }
 
-    /// Makes at most [`GROUP_MAX`] changes in order. A caller that gives up does not stop them.
+    /// Makes at most [`GROUP_MAX`](crate::committer::GROUP_MAX) changes in order. A caller that gives up does not stop them.
     pub(crate) async fn write<C: Change>(
         &self,
         changes: Vec<C>,
