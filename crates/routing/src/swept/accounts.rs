@@ -76,8 +76,8 @@ impl Swept for Accounts {
         UserId::parse(shown)
     }
 
-    fn version(record: &UserRecord) -> i64 {
-        record.user.version.get()
+    fn version(record: &UserRecord) -> Option<i64> {
+        Some(record.user.version.get())
     }
 
     fn written_at(record: &UserRecord) -> Option<Timestamp> {

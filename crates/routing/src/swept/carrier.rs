@@ -115,7 +115,7 @@ impl<'work, K: Swept> Carrier<'work, K> {
     }
 
     async fn bring_one(&self, record: K::Record, limit: Duration) -> Outcome<K> {
-        let (key, version) = (K::key(&record), K::version(&record));
+        let (key, version) = (K::key(&record), K::version(&record).unwrap_or_default());
         let bringing = K::bring(&self.replication.primary, &self.shadow.store, record);
         let late = || {
             Err(Error::new(ErrorKind::Timeout, "replicate")

@@ -72,8 +72,8 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     /// The key that operators were shown.
     fn parse(shown: &str) -> Result<Self::Key>;
 
-    /// Counts the record's changes, as far as something does.
-    fn version(record: &Self::Record) -> i64;
+    /// Counts the record's changes, if something does.
+    fn version(record: &Self::Record) -> Option<i64>;
 
     /// When it was last written, as far as it tells.
     fn written_at(record: &Self::Record) -> Option<Timestamp>;

@@ -51,8 +51,8 @@ impl Swept for Tokens {
         TokenId::parse(shown)
     }
 
-    fn version(_: &Revocation) -> i64 {
-        0
+    fn version(_: &Revocation) -> Option<i64> {
+        None
     }
 
     fn written_at(_: &Revocation) -> Option<Timestamp> {

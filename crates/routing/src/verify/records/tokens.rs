@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use syntrix_storage_core::backend::{RevocationBackend, StoreKind, merge_revocation};
-use syntrix_storage_core::{
-    ErrorKind, ITEMS_MAX, Result, Revocation, RevokeOutcome, Timestamp, TokenId,
-};
+use syntrix_storage_core::backend::{RevocationBackend, merge_revocation};
+use syntrix_storage_core::{ITEMS_MAX, Result, Revocation, RevokeOutcome, Timestamp, TokenId};
 
-use super::{CALL, Compared, FieldDifference, Judgement, PAGE, RecordKey};
+use super::{CALL, Compared, FieldDifference, Judgement, RecordKey};
 use crate::swept::tokens::Tokens;
 use crate::verify::{Depth, Repaired, Verdict};
 
@@ -18,15 +16,6 @@ const MARGIN: Duration = Duration::from_secs(60);
 
 #[async_trait]
 impl Compared for Tokens {
-    type Store = dyn RevocationBackend;
-    type Key = TokenId;
-    type Record = Revocation;
-    const STORE: StoreKind = StoreKind::Revocations;
-
-    fn key(record: &Revocation) -> TokenId {
-        record.token.clone()
-    }
-
     fn record_key(key: &TokenId) -> RecordKey {
         RecordKey::Token(key.clone())
     }
@@ -35,20 +24,6 @@ impl Compared for Tokens {
         match record {
             RecordKey::Token(token) => Some(token),
             RecordKey::User(_) => None,
-        }
-    }
-
-    fn version(_: &Revocation) -> Option<i64> {
-        None
-    }
-
-    async fn page(
-        store: &dyn RevocationBackend,
-        after: Option<&TokenId>,
-    ) -> Result<Option<Vec<Revocation>>> {
-        match store.scan(after, PAGE, &CALL).await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
-            page => page.map(Some),
         }
     }
 
@@ -61,7 +36,7 @@ impl Compared for Tokens {
         fetch(store, keys).await
     }
 
-    async fn fetch(
+    async fn fetch_many(
         store: &dyn RevocationBackend,
         keys: &[TokenId],
     ) -> Result<Vec<Option<Revocation>>> {
