@@ -45,7 +45,7 @@ pub use revocations::RevocationRoute;
 pub use shadow::{LastFailure, NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 pub use swept::accounts::Accounts;
 pub use swept::tokens::Tokens;
-pub use swept::{Brought, Swept, SweptReplication, Written};
+pub use swept::{Brought, LetterNames, Swept, SweptReplication, WriteFeed, Written};
 pub use users::UserRoute;
 pub use verify::{
     Barrier, Depth, Finding, LastVerify, RecordFinding, RecordKey, RecordReport, RecordRoute,

@@ -103,8 +103,10 @@ impl<K: Swept> SweptReplication<K> {
             return Ok(());
         };
         (report.filled, report.history_lost) = (body.filled && !body.void, body.history_lost);
-        report.dead_letters = Some(match K::DEAD {
-            Some(prefix) => dead_letters::each_under(&*shadow.ledger, prefix).await?.len() as u64,
+        report.dead_letters = Some(match K::LETTERS {
+            Some(names) => {
+                dead_letters::each_under(&*shadow.ledger, names.prefix).await?.len() as u64
+            }
             None => body.refused,
         });
         report.lag = self.lag(&body).await?;
@@ -113,15 +115,15 @@ impl<K: Swept> SweptReplication<K> {
 
     /// How far the record on the shadow is behind the primary; `None` where nothing but passes tells.
     async fn lag(&self, body: &PassesBody) -> Result<Option<LagStatus>> {
-        let Some(position) = &body.position else { return Ok(None) };
+        let (Some(feed), Some(position)) = (&self.feed, &body.position) else { return Ok(None) };
         let place = Position::try_from(position)?;
-        let first = K::feed(&self.primary, &place, 1).await?;
+        let first = feed.since(&place, 1).await?;
         let Some(first) = first.records.first() else {
             return Ok(Some(LagStatus { seconds: 0.0, events: Some(0) }));
         };
-        let end = K::feed_end(&self.primary).await?;
-        let now = SystemClock.now().as_milliseconds();
-        let age = K::written_at(first).map_or(0, |time| now - time.as_milliseconds());
+        let end = feed.end().await?;
+        let written = feed.written_at(first);
+        let age = SystemClock.now().as_milliseconds() - written.as_milliseconds();
         let seconds = age.max(0) as f64 / 1000.0;
         Ok(Some(LagStatus { seconds, events: end.and_then(|end| events_between(&place, &end)) }))
     }
@@ -157,25 +159,25 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
 
     /// Where every pass tries a refused record anew, none waits for an operator; the status counts them.
     async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
-        let Some(prefix) = K::DEAD else { return Ok(Vec::new()) };
+        let Some(names) = K::LETTERS else { return Ok(Vec::new()) };
         let shadow = self.reach().await?;
-        let letters = dead_letters::each_under(&*shadow.ledger, prefix).await?;
+        let letters = dead_letters::each_under(&*shadow.ledger, names.prefix).await?;
         Ok(letters.into_iter().map(|(_, letter)| letter).collect())
     }
 
     async fn retry_dead_letter(&self, name: &str) -> Result<bool> {
-        let (shadow, prefix) = (self.reach().await?, K::DEAD.ok_or_else(no_letters)?);
-        let letter = records::named_key(prefix, name)?;
+        let (shadow, names) = (self.reach().await?, K::LETTERS.ok_or_else(no_letters)?);
+        let letter = names.letter(name)?;
         if shadow.ledger.read(&letter).await?.is_none() {
             return Err(no_such_letter(name));
         }
-        Carrier::new(self, shadow).await?.bring_again(vec![K::parse(name)?]).await?;
+        Carrier::new(self, shadow).await?.bring_again(vec![(names.parse)(name)?]).await?;
         Ok(shadow.ledger.read(&letter).await?.is_none())
     }
 
     async fn drop_dead_letter(&self, name: &str) -> Result<()> {
-        let (shadow, prefix) = (self.reach().await?, K::DEAD.ok_or_else(no_letters)?);
-        match dead_letters::remove(&*shadow.ledger, &records::named_key(prefix, name)?).await? {
+        let (shadow, names) = (self.reach().await?, K::LETTERS.ok_or_else(no_letters)?);
+        match dead_letters::remove(&*shadow.ledger, &names.letter(name)?).await? {
             true => Ok(()),
             false => Err(no_such_letter(name)),
         }
@@ -197,8 +199,8 @@ fn events_between(place: &Position, end: &Position) -> Option<u64> {
 }
 
 async fn expect_no_letters<K: Swept>(shadow: &OpenShadow<K::Store>) -> Result<()> {
-    let Some(prefix) = K::DEAD else { return Ok(()) };
-    match dead_letters::each_under(&*shadow.ledger, prefix).await?.len() {
+    let Some(names) = K::LETTERS else { return Ok(()) };
+    match dead_letters::each_under(&*shadow.ledger, names.prefix).await?.len() {
         0 => Ok(()),
         letters => Err(refuses(letters as u64)),
     }
