@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::Ledger;
-use syntrix_storage_core::{Clock, Error, ErrorKind, Position, Result, SystemClock};
+use syntrix_storage_core::{Error, ErrorKind, Position, Result};
 
 use crate::control::RouteControl;
 use crate::holder;
@@ -119,13 +119,10 @@ impl<K: Swept> SweptReplication<K> {
         let place = Position::try_from(position)?;
         let first = feed.since(&place, 1).await?;
         let Some(first) = first.records.first() else {
-            return Ok(Some(LagStatus { seconds: 0.0, events: Some(0) }));
+            return Ok(Some(LagStatus::NONE));
         };
         let end = feed.end().await?;
-        let written = feed.written_at(first);
-        let age = SystemClock.now().as_milliseconds() - written.as_milliseconds();
-        let seconds = age.max(0) as f64 / 1000.0;
-        Ok(Some(LagStatus { seconds, events: end.and_then(|end| events_between(&place, &end)) }))
+        Ok(Some(LagStatus::between(&place, end.as_ref(), feed.written_at(first))))
     }
 
     async fn reach(&self) -> Result<&OpenShadow<K::Store>> {
@@ -190,12 +187,6 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
         let Some(shadow) = shadow else { return Ok(()) };
         holder::give_up(self, &*shadow.ledger).await
     }
-}
-
-/// Places that carry more than a number are not counted by it.
-fn events_between(place: &Position, end: &Position) -> Option<u64> {
-    let are_numbers = place.state.is_empty() && end.state.is_empty();
-    are_numbers.then(|| end.sequence.saturating_sub(place.sequence))
 }
 
 async fn expect_no_letters<K: Swept>(shadow: &OpenShadow<K::Store>) -> Result<()> {
