@@ -250,7 +250,7 @@ impl DocumentReplication {
         report.holder = status::holder(ledger, LEASE, is_here).await?;
         report.add_verify(state::read(&*self.verify_ledger()?, StoreKind::Documents).await?);
         report.last_compare = compare::noted(&*self.verify_ledger()?).await?;
-        report.dead_letters = Some(dead_letters::each(ledger).await?.len() as u64);
+        report.dead_letters = Some(dead_letters::count_under(ledger, records::DEAD).await?);
         let Some((_, body)) = checkpoint::read(ledger).await? else { return Ok(()) };
         (report.filled, report.history_lost) = (body.filled && !body.void, body.history_lost);
         report.fill = records::read::<FillBody>(ledger, FILL).await?.map(|(_, fill)| FillStatus {

@@ -40,7 +40,8 @@ pub struct StatusReport {
     pub mirror: MirrorStatus,
     /// What this process replicated.
     pub replicated: ReplicatedStatus,
-    /// Documents that the shadow refuses; of accounts and tokens, how many records it refused in the last pass.
+    /// Documents or accounts that the shadow refuses, not counted beyond 1,000; of tokens, how many it refused in the last
+    /// pass.
     pub dead_letters: Option<u64>,
     /// The copy of what was there before the route; `None` before it began.
     pub fill: Option<FillStatus>,

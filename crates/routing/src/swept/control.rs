@@ -104,9 +104,7 @@ impl<K: Swept> SweptReplication<K> {
         };
         (report.filled, report.history_lost) = (body.filled && !body.void, body.history_lost);
         report.dead_letters = Some(match K::LETTERS {
-            Some(names) => {
-                dead_letters::each_under(&*shadow.ledger, names.prefix).await?.len() as u64
-            }
+            Some(names) => dead_letters::count_under(&*shadow.ledger, names.prefix).await?,
             None => body.refused,
         });
         report.lag = self.lag(&body).await?;
