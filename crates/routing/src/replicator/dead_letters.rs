@@ -54,10 +54,12 @@ impl DeadLetters {
         self.known().len()
     }
 
-    /// What they are about.
+    /// What they are about, so that it is tried again. An operator's retry in another process may have left some of them.
     pub(crate) async fn names(&self) -> Result<Vec<String>> {
         let letters = each_under(&*self.ledger, self.prefix).await?;
-        Ok(letters.into_iter().map(|(_, letter)| letter.path).collect())
+        let (keys, letters): (Vec<_>, Vec<_>) = letters.into_iter().unzip();
+        self.known().extend(keys);
+        Ok(letters.into_iter().map(|letter| letter.path).collect())
     }
 
     /// Notes that the shadow refused `document`.
@@ -181,6 +183,17 @@ mod tests {
 
     fn refusal() -> Error {
         Error::new(ErrorKind::InvalidArgument, "write")
+    }
+
+    #[tokio::test]
+    async fn a_letter_that_somebody_else_left_is_forgotten_once_it_was_tried_again() {
+        let ledger = ledger().await;
+        let load = || DeadLetters::load(&ledger, DEAD, usize::MAX);
+        let (holder, operator) = (load().await.unwrap(), load().await.unwrap());
+        operator.add_named("u", 1, &refusal()).await.unwrap();
+        assert_eq!(holder.names().await.unwrap(), ["u"]);
+        holder.forget_key(&records::named_key(DEAD, "u").unwrap()).await.unwrap();
+        assert_eq!(count_under(&*ledger, DEAD).await.unwrap(), 0);
     }
 
     #[tokio::test]

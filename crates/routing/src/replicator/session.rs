@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use crate::holder::OTHER_PRIMARY;
 use crate::replicator::apply::Applier;
 use crate::replicator::checkpoint::{self, Checkpoint};
-use crate::replicator::dead_letters::{self, DeadLetters};
+use crate::replicator::dead_letters::DeadLetters;
 use crate::replicator::fill::{self, Fill};
 use crate::replicator::follow::Follower;
 use crate::replicator::records::{self, CheckpointBody};
@@ -207,8 +207,8 @@ impl<'replicator> Session<'replicator> {
     async fn keep_house(&self, applier: &Applier) -> Outcome<std::convert::Infallible> {
         loop {
             self.replicator.copy_indexes(&*self.shadow.store).await;
-            for (_, letter) in dead_letters::each(&*self.shadow.ledger).await? {
-                applier.settle(&DocumentPath::parse(&letter.path)?).await?;
+            for path in applier.dead.names().await? {
+                applier.settle(&DocumentPath::parse(&path)?).await?;
             }
             tokio::time::sleep(HOUSE_INTERVAL).await;
         }
