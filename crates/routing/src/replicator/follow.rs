@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::page_size::PageSize;
 use crate::replicator::apply::{Applier, coalesce};
-use crate::replicator::session::Progress;
+use crate::replicator::term::Progress;
 use crate::replicator::{Outcome, Replicator};
 
 /// Between two records of the place while nothing changes.
@@ -20,18 +20,18 @@ const LINGER: Duration = Duration::from_millis(10);
 
 /// Applies the feed from the checkpoint on.
 #[derive(Debug)]
-pub(crate) struct Follower<'session> {
-    replicator: &'session Replicator,
-    applier: &'session Applier,
-    progress: &'session Mutex<Option<Progress>>,
+pub(crate) struct Follower<'term> {
+    replicator: &'term Replicator,
+    applier: &'term Applier,
+    progress: &'term Mutex<Option<Progress>>,
     batch_size: std::sync::Mutex<PageSize>,
 }
 
-impl<'session> Follower<'session> {
+impl<'term> Follower<'term> {
     pub(crate) fn new(
-        replicator: &'session Replicator,
-        applier: &'session Applier,
-        progress: &'session Mutex<Option<Progress>>,
+        replicator: &'term Replicator,
+        applier: &'term Applier,
+        progress: &'term Mutex<Option<Progress>>,
     ) -> Self {
         let options = &replicator.options;
         // A change brings the document before it, too.
