@@ -45,7 +45,7 @@ impl<'term> Follower<'term> {
         let mut saved_at = Instant::now();
         loop {
             let ticket = *asked.borrow_and_update();
-            self.go_to_end(ticket, &mut saved_at).await?;
+            self.go_to_end(ticket, &asked, &mut saved_at).await?;
             let is_saved = self.save_if_due(ticket, &mut saved_at).await?;
             self.replicator.tickets.served.send_if_modified(|served| {
                 let newer = ticket > *served;
@@ -56,8 +56,14 @@ impl<'term> Follower<'term> {
         }
     }
 
-    /// Applies what there is. A request that came before is met by reading up to a place that is asked for now.
-    async fn go_to_end(&self, ticket: u64, saved_at: &mut Instant) -> Outcome<()> {
+    /// Applies what there is. A request that came before is met by reading up to a place that is asked for now. Without one the
+    /// end moves on with the writes, which may come as fast as they are applied: a request that comes meanwhile stops that.
+    async fn go_to_end(
+        &self,
+        ticket: u64,
+        asked: &watch::Receiver<u64>,
+        saved_at: &mut Instant,
+    ) -> Outcome<()> {
         let until = match self.is_asked(ticket) {
             true => Some(self.replicator.primary.feed_end().await?.0),
             false => None,
@@ -71,6 +77,9 @@ impl<'term> Follower<'term> {
             applied?;
             self.reach(&end, any).await;
             let Some(next) = next? else { return Ok(()) };
+            if until.is_none() && asked.has_changed().unwrap_or(false) {
+                return Ok(());
+            }
             page = next;
             if saved_at.elapsed() >= self.replicator.options.checkpoint_interval {
                 self.save(saved_at).await?;
