@@ -48,7 +48,7 @@ pub use swept::tokens::Tokens;
 pub use swept::{Brought, LetterNames, Swept, SweptReplication, WriteFeed, Written};
 pub use users::UserRoute;
 pub use verify::{
-    Barrier, Depth, Finding, LastVerify, RecordFinding, RecordKey, RecordReport, RecordRoute,
-    RecordsSummary, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict, VerdictCounts,
-    Verify, VerifyOptions, VerifySummary, VerifyUnderWay,
+    Barrier, Depth, FieldDifference, Finding, LastVerify, RecordFinding, RecordKey, RecordReport,
+    RecordRoute, RecordsSummary, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,
+    VerdictCounts, Verify, VerifyOptions, VerifySummary, VerifyUnderWay,
 };

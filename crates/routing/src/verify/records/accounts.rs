@@ -103,11 +103,14 @@ impl Compared for Accounts {
 
     fn difference(primary: &UserRecord, shadow: &UserRecord) -> Option<FieldDifference> {
         if hash(primary) != hash(shadow) {
-            return Some(FieldDifference { field: "passwordHash".to_owned(), values: None });
+            return Some(FieldDifference::of("passwordHash"));
         }
-        let place = first_in_maps("", &fields(primary), &fields(shadow))?;
-        let values = [place.primary, place.shadow].map(Option::unwrap_or_default);
-        Some(FieldDifference { field: place.field, values: Some(values) })
+        let mut difference = first_in_maps("", &fields(primary), &fields(shadow))?;
+        for value in [&mut difference.primary_value, &mut difference.shadow_value] {
+            // A field that is not there is told as one without a value.
+            value.get_or_insert_default();
+        }
+        Some(difference)
     }
 
     async fn repair(

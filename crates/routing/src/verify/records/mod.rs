@@ -13,14 +13,13 @@ mod tokens;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use syntrix_storage_core::backend::CallContext;
 use syntrix_storage_core::{ErrorKind, Operation, Result, Timestamp};
 
 pub use report::{RecordFinding, RecordKey, RecordReport, RecordsSummary};
 pub use route::RecordRoute;
 
-use super::report::{Verdict, VerdictCounts};
+use super::report::{FieldDifference, Verdict, VerdictCounts};
 use super::{Barrier, Depth, Repaired, VerifyOptions};
 use crate::swept::Swept;
 
@@ -37,13 +36,6 @@ pub(crate) enum Judgement {
     /// The shadow has it beyond what the primary has, and may.
     Beyond,
     Differs(Verdict),
-}
-
-/// A field that differs; its values only if they may be shown.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct FieldDifference {
-    pub(crate) field: String,
-    pub(crate) values: Option<[Value; 2]>,
 }
 
 /// A kind of record that is compared so.
@@ -78,7 +70,7 @@ pub(crate) trait Compared: Swept {
         horizon: Timestamp,
     ) -> Judgement;
 
-    /// The first field that differs.
+    /// The first field that differs; of a secret one no values.
     fn difference(primary: &Self::Record, shadow: &Self::Record) -> Option<FieldDifference>;
 
     /// Makes the shadow's record what the primary's is, or only says how. Nothing newer is overwritten.
@@ -256,22 +248,13 @@ impl<K: Compared> Progress<'_, K> {
         self.summary.counts.count(verdict);
         let both = primary.zip(shadow);
         let difference = both.and_then(|(primary, shadow)| K::difference(primary, shadow));
-        let mut finding = RecordFinding {
+        (self.report)(RecordFinding {
             verdict,
             record: K::record_key(key),
             primary_version: primary.and_then(K::version),
             shadow_version: shadow.and_then(K::version),
-            field: None,
-            primary_value: None,
-            shadow_value: None,
-        };
-        if let Some(difference) = difference {
-            finding.field = Some(difference.field);
-            if let Some([primary, shadow]) = difference.values.filter(|_| show_values) {
-                (finding.primary_value, finding.shadow_value) = (Some(primary), Some(shadow));
-            }
-        }
-        (self.report)(finding)
+            difference: difference.map(|difference| difference.shown(show_values)),
+        })
     }
 }
 
