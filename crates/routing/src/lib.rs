@@ -45,10 +45,10 @@ pub use revocations::RevocationRoute;
 pub use shadow::{LastFailure, NativeReplica, OpenShadow, ShadowLink, ShadowOpener, ShadowState};
 pub use swept::accounts::Accounts;
 pub use swept::tokens::Tokens;
-pub use swept::{Brought, Swept, SweptReplication, Written};
+pub use swept::{Brought, LetterNames, Swept, SweptReplication, WriteFeed, Written};
 pub use users::UserRoute;
 pub use verify::{
-    Barrier, Depth, Finding, LastVerify, RecordFinding, RecordKey, RecordReport, RecordRoute,
-    RecordsSummary, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict, VerdictCounts,
-    Verify, VerifyOptions, VerifySummary, VerifyUnderWay,
+    Barrier, Depth, FieldDifference, Finding, LastVerify, RecordFinding, RecordKey, RecordReport,
+    RecordRoute, RecordsSummary, Repair, RepairSummary, Repaired, Report, SideSummary, Verdict,
+    VerdictCounts, Verify, VerifyOptions, VerifySummary, VerifyUnderWay,
 };

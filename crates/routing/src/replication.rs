@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{Applied, Backend, DocumentBackend, Feed, Ledger, StoreKind};
 use syntrix_storage_core::{
-    Clock, DocumentPath, Error, ErrorKind, Position, PurgeReport, Result, SystemClock, Timestamp,
+    DocumentPath, Error, ErrorKind, Position, PurgeReport, Result, Timestamp,
 };
 
 use crate::control::RouteControl;
@@ -250,7 +250,7 @@ impl DocumentReplication {
         report.holder = status::holder(ledger, LEASE, is_here).await?;
         report.add_verify(state::read(&*self.verify_ledger()?, StoreKind::Documents).await?);
         report.last_compare = compare::noted(&*self.verify_ledger()?).await?;
-        report.dead_letters = Some(dead_letters::each(ledger).await?.len() as u64);
+        report.dead_letters = Some(dead_letters::count_under(ledger, records::DEAD).await?);
         let Some((_, body)) = checkpoint::read(ledger).await? else { return Ok(()) };
         (report.filled, report.history_lost) = (body.filled && !body.void, body.history_lost);
         report.fill = records::read::<FillBody>(ledger, FILL).await?.map(|(_, fill)| FillStatus {
@@ -274,14 +274,13 @@ impl DocumentReplication {
         let (end, _) = self.primary.feed_end().await?;
         let first = self.primary.feed(&Feed::After(place.clone()), None, 1).await?;
         let Some(first) = first.changes.first() else {
-            report.lag = Some(LagStatus { seconds: 0.0, events: Some(0) });
+            report.lag = Some(LagStatus::NONE);
             return Ok(());
         };
-        let age = SystemClock.now().as_milliseconds() - first.commit_time.as_milliseconds();
-        let seconds = age.max(0) as f64 / 1000.0;
-        report.lag = Some(LagStatus { seconds, events: events_between(&place, &end) });
+        let lag = LagStatus::between(&place, Some(&end), first.commit_time);
         let window = self.primary.retention().watch().as_secs();
-        report.feed_window_left_seconds = Some(window.saturating_sub(seconds as u64));
+        report.feed_window_left_seconds = Some(window.saturating_sub(lag.seconds as u64));
+        report.lag = Some(lag);
         Ok(())
     }
 }
@@ -291,12 +290,6 @@ impl Drop for DocumentReplication {
     fn drop(&mut self) {
         self.link.close();
     }
-}
-
-/// Places that carry more than a number are not counted by it.
-fn events_between(place: &Position, end: &Position) -> Option<u64> {
-    let are_numbers = place.state.is_empty() && end.state.is_empty();
-    are_numbers.then(|| end.sequence.saturating_sub(place.sequence))
 }
 
 #[async_trait]

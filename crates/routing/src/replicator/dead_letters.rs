@@ -11,6 +11,8 @@ use crate::replicator::records::{self, DEAD, DeadBody};
 
 /// Letters read at once.
 const PAGE: usize = 500;
+/// Letters that are counted; that there are more than so many changes nothing.
+const COUNTED_MAX: usize = 2 * PAGE;
 
 /// A document or account that is not on the shadow as it is on the primary, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,10 +54,12 @@ impl DeadLetters {
         self.known().len()
     }
 
-    /// What they are about.
+    /// What they are about, so that it is tried again. An operator's retry in another process may have left some of them.
     pub(crate) async fn names(&self) -> Result<Vec<String>> {
         let letters = each_under(&*self.ledger, self.prefix).await?;
-        Ok(letters.into_iter().map(|(_, letter)| letter.path).collect())
+        let (keys, letters): (Vec<_>, Vec<_>) = letters.into_iter().unzip();
+        self.known().extend(keys);
+        Ok(letters.into_iter().map(|letter| letter.path).collect())
     }
 
     /// Notes that the shadow refused `document`.
@@ -144,10 +148,67 @@ pub(crate) async fn each_under(
     }
 }
 
+/// How many letters there are, up to [`COUNTED_MAX`]: the metrics of every process ask all the time.
+pub(crate) async fn count_under(ledger: &dyn Ledger, prefix: &str) -> Result<u64> {
+    let prefix = records::key(prefix)?;
+    let (mut count, mut after) = (0, None);
+    while count < COUNTED_MAX {
+        let page = ledger.list(&prefix, after.as_ref(), PAGE.min(COUNTED_MAX - count)).await?;
+        let Some((last, _)) = page.last() else { break };
+        (count, after) = (count + page.len(), Some(last.clone()));
+    }
+    Ok(count as u64)
+}
+
 /// Removes a letter, if it is there.
 pub(crate) async fn remove(ledger: &dyn Ledger, key: &LedgerKey) -> Result<bool> {
     match ledger.read(key).await? {
         Some(record) => ledger.remove(key, record.revision).await,
         None => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syntrix_storage_core::backend::OpenContext;
+    use syntrix_storage_core::{Location, SettingsNode, SettingsValue};
+
+    use super::*;
+
+    async fn ledger() -> Arc<dyn Ledger> {
+        let settings = SettingsNode::new(SettingsValue::Map(Vec::new()), Location::default());
+        let provider = syntrix_storage_memory::factory().configure(&settings).unwrap();
+        provider.open(&OpenContext::new(".")).await.unwrap().ledger().unwrap()
+    }
+
+    fn refusal() -> Error {
+        Error::new(ErrorKind::InvalidArgument, "write")
+    }
+
+    #[tokio::test]
+    async fn a_letter_that_somebody_else_left_is_forgotten_once_it_was_tried_again() {
+        let ledger = ledger().await;
+        let load = || DeadLetters::load(&ledger, DEAD, usize::MAX);
+        let (holder, operator) = (load().await.unwrap(), load().await.unwrap());
+        operator.add_named("u", 1, &refusal()).await.unwrap();
+        assert_eq!(holder.names().await.unwrap(), ["u"]);
+        holder.forget_key(&records::named_key(DEAD, "u").unwrap()).await.unwrap();
+        assert_eq!(count_under(&*ledger, DEAD).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn letters_are_counted_up_to_a_bound_and_all_listed() {
+        let ledger = ledger().await;
+        let letters = DeadLetters::load(&ledger, DEAD, usize::MAX).await.unwrap();
+        let mut expected = [0, 1, PAGE, PAGE + 1, COUNTED_MAX + 1].into_iter().peekable();
+        for number in 0..=COUNTED_MAX + 1 {
+            if expected.next_if_eq(&number).is_some() {
+                let counted = count_under(&*ledger, DEAD).await.unwrap();
+                assert_eq!(counted, number.min(COUNTED_MAX) as u64);
+                assert_eq!(each(&*ledger).await.unwrap().len(), number);
+            }
+            letters.add_named(&number.to_string(), 1, &refusal()).await.unwrap();
+        }
+        assert_eq!(expected.next(), None);
     }
 }

@@ -27,8 +27,8 @@ const PAGE_MAX: usize = 1000;
 
 /// A fill that is under way, and its record.
 #[derive(Debug)]
-pub(crate) struct Fill<'session> {
-    applier: &'session Applier,
+pub(crate) struct Fill<'term> {
+    applier: &'term Applier,
     ledger: Arc<dyn Ledger>,
     revision: Option<u64>,
     body: FillBody,
@@ -36,10 +36,10 @@ pub(crate) struct Fill<'session> {
     page_size: PageSize,
 }
 
-impl<'session> Fill<'session> {
+impl<'term> Fill<'term> {
     /// Goes on with the fill `number` where it was left, or begins it.
     pub(crate) async fn resume(
-        applier: &'session Applier,
+        applier: &'term Applier,
         ledger: &Arc<dyn Ledger>,
         number: u64,
     ) -> Result<Self> {

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::page_size::PageSize;
 use crate::replicator::apply::{Applier, coalesce};
-use crate::replicator::session::Progress;
+use crate::replicator::term::Progress;
 use crate::replicator::{Outcome, Replicator};
 
 /// Between two records of the place while nothing changes.
@@ -20,18 +20,18 @@ const LINGER: Duration = Duration::from_millis(10);
 
 /// Applies the feed from the checkpoint on.
 #[derive(Debug)]
-pub(crate) struct Follower<'session> {
-    replicator: &'session Replicator,
-    applier: &'session Applier,
-    progress: &'session Mutex<Option<Progress>>,
+pub(crate) struct Follower<'term> {
+    replicator: &'term Replicator,
+    applier: &'term Applier,
+    progress: &'term Mutex<Option<Progress>>,
     batch_size: std::sync::Mutex<PageSize>,
 }
 
-impl<'session> Follower<'session> {
+impl<'term> Follower<'term> {
     pub(crate) fn new(
-        replicator: &'session Replicator,
-        applier: &'session Applier,
-        progress: &'session Mutex<Option<Progress>>,
+        replicator: &'term Replicator,
+        applier: &'term Applier,
+        progress: &'term Mutex<Option<Progress>>,
     ) -> Self {
         let options = &replicator.options;
         // A change brings the document before it, too.
@@ -45,7 +45,7 @@ impl<'session> Follower<'session> {
         let mut saved_at = Instant::now();
         loop {
             let ticket = *asked.borrow_and_update();
-            self.go_to_end(ticket, &mut saved_at).await?;
+            self.go_to_end(ticket, &asked, &mut saved_at).await?;
             let is_saved = self.save_if_due(ticket, &mut saved_at).await?;
             self.replicator.tickets.served.send_if_modified(|served| {
                 let newer = ticket > *served;
@@ -56,8 +56,14 @@ impl<'session> Follower<'session> {
         }
     }
 
-    /// Applies what there is. A request that came before is met by reading up to a place that is asked for now.
-    async fn go_to_end(&self, ticket: u64, saved_at: &mut Instant) -> Outcome<()> {
+    /// Applies what there is. A request that came before is met by reading up to a place that is asked for now. Without one the
+    /// end moves on with the writes, which may come as fast as they are applied: a request that comes meanwhile stops that.
+    async fn go_to_end(
+        &self,
+        ticket: u64,
+        asked: &watch::Receiver<u64>,
+        saved_at: &mut Instant,
+    ) -> Outcome<()> {
         let until = match self.is_asked(ticket) {
             true => Some(self.replicator.primary.feed_end().await?.0),
             false => None,
@@ -71,6 +77,9 @@ impl<'session> Follower<'session> {
             applied?;
             self.reach(&end, any).await;
             let Some(next) = next? else { return Ok(()) };
+            if until.is_none() && asked.has_changed().unwrap_or(false) {
+                return Ok(());
+            }
             page = next;
             if saved_at.elapsed() >= self.replicator.options.checkpoint_interval {
                 self.save(saved_at).await?;

@@ -10,8 +10,8 @@ mod follow;
 pub(crate) mod lease;
 pub(crate) mod purge;
 pub(crate) mod records;
-pub(crate) mod session;
 pub(crate) mod status;
+pub(crate) mod term;
 mod throttle;
 
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub use dead_letters::DeadLetter;
 
 use crate::holder::{self, Duty};
 use crate::options::ReplicationOptions;
-use crate::replicator::session::Session;
 use crate::replicator::status::Counts;
+use crate::replicator::term::Term;
 use crate::shadow::{OpenShadow, ShadowLink};
 
 /// Between two looks at another holder's checkpoint.
@@ -36,7 +36,7 @@ const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Why a session ends, or begins again.
+/// Why a term ends, or begins again.
 #[derive(Debug)]
 pub(crate) enum Interrupt {
     /// Somebody else has the lease, or wrote a record of ours.
@@ -170,7 +170,7 @@ impl Replicator {
     /// Declares on the shadow what the primary declares. A failure costs queries of the shadow their speed, no data.
     pub(crate) async fn copy_indexes(&self, shadow: &dyn DocumentBackend) {
         let _turn = self.indexes.lock().await;
-        match session::copy_indexes(&*self.primary, shadow).await {
+        match term::copy_indexes(&*self.primary, shadow).await {
             Err(error) if error.kind() != ErrorKind::Closed => {
                 tracing::warn!(%error, "the primary's indexes are not all on the shadow");
             }
@@ -210,14 +210,14 @@ impl Duty for Replicator {
     async fn replicate(
         &self,
         shadow: &OpenShadow<dyn DocumentBackend>,
-        term: u64,
+        number: u64,
     ) -> Option<Interrupt> {
-        let session = Session::new(self, shadow, term);
+        let term = Term::new(self, shadow, number);
         tokio::select! {
             () = self.link.ended() => {}
-            ended = session.run() => return Some(ended),
+            ended = term.run() => return Some(ended),
         }
-        session.save_at_end().await;
+        term.save_at_end().await;
         None
     }
 }

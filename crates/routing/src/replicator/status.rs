@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use syntrix_storage_core::Result;
 use syntrix_storage_core::backend::{Ledger, StoreKind};
+use syntrix_storage_core::{Clock, Position, Result, SystemClock, Timestamp};
 
 use crate::breaker::BreakerState;
 use crate::replicator::records::{self, LeaseBody};
@@ -40,7 +40,8 @@ pub struct StatusReport {
     pub mirror: MirrorStatus,
     /// What this process replicated.
     pub replicated: ReplicatedStatus,
-    /// Documents that the shadow refuses; of accounts and tokens, how many records it refused in the last pass.
+    /// Documents or accounts that the shadow refuses, not counted beyond 1,000; of tokens, how many it refused in the last
+    /// pass.
     pub dead_letters: Option<u64>,
     /// The copy of what was there before the route; `None` before it began.
     pub fill: Option<FillStatus>,
@@ -135,6 +136,23 @@ pub struct LagStatus {
     pub seconds: f64,
     /// Changes that the checkpoint lacks, where the primary numbers them.
     pub events: Option<u64>,
+}
+
+impl LagStatus {
+    pub(crate) const NONE: Self = Self { seconds: 0.0, events: Some(0) };
+
+    /// What lies between `place` and `end` is lacking, the first of it written at `since`.
+    pub(crate) fn between(place: &Position, end: Option<&Position>, since: Timestamp) -> Self {
+        let age = SystemClock.now().as_milliseconds() - since.as_milliseconds();
+        let seconds = age.max(0) as f64 / 1000.0;
+        Self { seconds, events: end.and_then(|end| events_between(place, end)) }
+    }
+}
+
+/// Places that carry more than a number are not counted by it.
+fn events_between(place: &Position, end: &Position) -> Option<u64> {
+    let are_numbers = place.state.is_empty() && end.state.is_empty();
+    are_numbers.then(|| end.sequence.saturating_sub(place.sequence))
 }
 
 /// Mirrored writes of one process.

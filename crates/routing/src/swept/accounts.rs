@@ -20,7 +20,7 @@ use syntrix_storage_core::{
 
 use crate::content::{same_account, same_login};
 use crate::replicator::apply::strong;
-use crate::swept::{Brought, Swept, Written};
+use crate::swept::{Brought, LetterNames, Swept, WriteFeed, Written};
 
 const CALL: CallContext = CallContext::new(Operation::Migrate);
 /// Each attempt that fails means that somebody else's write succeeded.
@@ -50,7 +50,8 @@ impl Swept for Accounts {
     const PASSES: &'static str = "users/checkpoint";
     const ASKED: &'static str = "users/asked";
     const MARKS: &'static str = "users/mark/";
-    const DEAD: Option<&'static str> = Some("users/dead/");
+    const LETTERS: Option<LetterNames<UserId>> =
+        Some(LetterNames { prefix: "users/dead/", shown: UserId::as_str, parse: UserId::parse });
 
     fn take(backend: &dyn Backend) -> Result<Arc<dyn UserBackend>> {
         backend.users()
@@ -68,20 +69,8 @@ impl Swept for Accounts {
         record.user.id.clone()
     }
 
-    fn shown(key: &UserId) -> Option<&str> {
-        Some(key.as_str())
-    }
-
-    fn parse(shown: &str) -> Result<UserId> {
-        UserId::parse(shown)
-    }
-
-    fn version(record: &UserRecord) -> i64 {
-        record.user.version.get()
-    }
-
-    fn written_at(record: &UserRecord) -> Option<Timestamp> {
-        Some(record.written_at())
+    fn version(record: &UserRecord) -> Option<i64> {
+        Some(record.user.version.get())
     }
 
     async fn page(
@@ -96,24 +85,8 @@ impl Swept for Accounts {
         on_primary(store, key).await
     }
 
-    async fn feed_end(store: &dyn UserBackend) -> Result<Option<Position>> {
-        match store.changes_end().await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
-            end => end.map(Some),
-        }
-    }
-
-    async fn feed(
-        store: &dyn UserBackend,
-        place: &Position,
-        limit: usize,
-    ) -> Result<Written<UserRecord>> {
-        let changes = store.changes_since(place, limit).await?;
-        Ok(Written { records: changes.records, end: changes.end, more: changes.more })
-    }
-
-    async fn wait(store: &dyn UserBackend, place: &Position, limit: Duration) -> Result<()> {
-        store.wait_for_change(place, limit).await
+    fn feed(store: &Arc<dyn UserBackend>) -> Option<Box<dyn WriteFeed<UserRecord>>> {
+        Some(Box::new(AccountFeed(Arc::clone(store))))
     }
 
     async fn bring(
@@ -122,6 +95,32 @@ impl Swept for Accounts {
         record: UserRecord,
     ) -> Result<Brought> {
         bring(primary, shadow, record).await
+    }
+}
+
+#[derive(Debug)]
+struct AccountFeed(Arc<dyn UserBackend>);
+
+#[async_trait]
+impl WriteFeed<UserRecord> for AccountFeed {
+    async fn end(&self) -> Result<Option<Position>> {
+        match self.0.changes_end().await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            end => end.map(Some),
+        }
+    }
+
+    async fn since(&self, place: &Position, limit: usize) -> Result<Written<UserRecord>> {
+        let changes = self.0.changes_since(place, limit).await?;
+        Ok(Written { records: changes.records, end: changes.end, more: changes.more })
+    }
+
+    async fn wait(&self, place: &Position, limit: Duration) -> Result<()> {
+        self.0.wait_for_change(place, limit).await
+    }
+
+    fn written_at(&self, record: &UserRecord) -> Timestamp {
+        record.written_at()
     }
 }
 

@@ -7,9 +7,8 @@ use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
 
 use crate::replicator::Backoff;
 use crate::replicator::dead_letters::DeadLetters;
-use crate::replicator::records;
 use crate::shadow::OpenShadow;
-use crate::swept::{Brought, Swept, SweptReplication};
+use crate::swept::{Brought, LetterNames, Swept, SweptReplication};
 
 /// Records on their way at once.
 const SIDE_BY_SIDE: usize = 16;
@@ -21,7 +20,7 @@ const RETRIES_MAX: usize = 6;
 pub(super) struct Carrier<'work, K: Swept> {
     replication: &'work SweptReplication<K>,
     shadow: &'work OpenShadow<K::Store>,
-    letters: Option<DeadLetters>,
+    letters: Option<(LetterNames<K::Key>, DeadLetters)>,
 }
 
 /// What became of one record.
@@ -32,10 +31,11 @@ impl<'work, K: Swept> Carrier<'work, K> {
         replication: &'work SweptReplication<K>,
         shadow: &'work OpenShadow<K::Store>,
     ) -> Result<Self> {
-        let letters = match K::DEAD {
-            Some(prefix) => {
+        let letters = match K::LETTERS {
+            Some(names) => {
                 let limit = replication.options.dead_letters_max;
-                Some(DeadLetters::load(&shadow.ledger, prefix, limit).await?)
+                let letters = DeadLetters::load(&shadow.ledger, names.prefix, limit).await?;
+                Some((names, letters))
             }
             None => None,
         };
@@ -76,9 +76,10 @@ impl<'work, K: Swept> Carrier<'work, K> {
 
     /// Tries once more what was refused.
     pub(super) async fn retry_letters(&self) -> Result<()> {
-        let Some(letters) = &self.letters else { return Ok(()) };
-        let names = letters.names().await?;
-        self.bring_again(names.iter().map(|name| K::parse(name)).collect::<Result<_>>()?).await
+        let Some((names, letters)) = &self.letters else { return Ok(()) };
+        let shown = letters.names().await?;
+        self.bring_again(shown.iter().map(|shown| (names.parse)(shown)).collect::<Result<_>>()?)
+            .await
     }
 
     async fn fetch(&self, keys: Vec<K::Key>) -> Result<Vec<K::Record>> {
@@ -115,7 +116,7 @@ impl<'work, K: Swept> Carrier<'work, K> {
     }
 
     async fn bring_one(&self, record: K::Record, limit: Duration) -> Outcome<K> {
-        let (key, version) = (K::key(&record), K::version(&record));
+        let (key, version) = (K::key(&record), K::version(&record).unwrap_or_default());
         let bringing = K::bring(&self.replication.primary, &self.shadow.store, record);
         let late = || {
             Err(Error::new(ErrorKind::Timeout, "replicate")
@@ -127,9 +128,9 @@ impl<'work, K: Swept> Carrier<'work, K> {
 
     /// Leaves a dead letter, where there are any.
     async fn note(&self, key: &K::Key, version: i64, error: &Error) -> Result<()> {
-        match (&self.letters, K::shown(key)) {
-            (Some(letters), Some(name)) => letters.add_named(name, version, error).await,
-            _ => {
+        match &self.letters {
+            Some((names, letters)) => letters.add_named((names.shown)(key), version, error).await,
+            None => {
                 tracing::warn!(%error, store = K::STORE.as_str(), "the shadow refuses a record");
                 Ok(())
             }
@@ -137,9 +138,9 @@ impl<'work, K: Swept> Carrier<'work, K> {
     }
 
     async fn forget(&self, key: &K::Key) -> Result<()> {
-        match (&self.letters, K::DEAD, K::shown(key)) {
-            (Some(letters), Some(prefix), Some(name)) if letters.count() > 0 => {
-                letters.forget_key(&records::named_key(prefix, name)?).await
+        match &self.letters {
+            Some((names, letters)) if letters.count() > 0 => {
+                letters.forget_key(&names.letter((names.shown)(key))?).await
             }
             _ => Ok(()),
         }

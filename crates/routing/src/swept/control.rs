@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::Ledger;
-use syntrix_storage_core::{Clock, Error, ErrorKind, Position, Result, SystemClock};
+use syntrix_storage_core::{Error, ErrorKind, Position, Result};
 
 use crate::control::RouteControl;
 use crate::holder;
@@ -103,8 +103,8 @@ impl<K: Swept> SweptReplication<K> {
             return Ok(());
         };
         (report.filled, report.history_lost) = (body.filled && !body.void, body.history_lost);
-        report.dead_letters = Some(match K::DEAD {
-            Some(prefix) => dead_letters::each_under(&*shadow.ledger, prefix).await?.len() as u64,
+        report.dead_letters = Some(match K::LETTERS {
+            Some(names) => dead_letters::count_under(&*shadow.ledger, names.prefix).await?,
             None => body.refused,
         });
         report.lag = self.lag(&body).await?;
@@ -113,17 +113,14 @@ impl<K: Swept> SweptReplication<K> {
 
     /// How far the record on the shadow is behind the primary; `None` where nothing but passes tells.
     async fn lag(&self, body: &PassesBody) -> Result<Option<LagStatus>> {
-        let Some(position) = &body.position else { return Ok(None) };
+        let (Some(feed), Some(position)) = (&self.feed, &body.position) else { return Ok(None) };
         let place = Position::try_from(position)?;
-        let first = K::feed(&self.primary, &place, 1).await?;
+        let first = feed.since(&place, 1).await?;
         let Some(first) = first.records.first() else {
-            return Ok(Some(LagStatus { seconds: 0.0, events: Some(0) }));
+            return Ok(Some(LagStatus::NONE));
         };
-        let end = K::feed_end(&self.primary).await?;
-        let now = SystemClock.now().as_milliseconds();
-        let age = K::written_at(first).map_or(0, |time| now - time.as_milliseconds());
-        let seconds = age.max(0) as f64 / 1000.0;
-        Ok(Some(LagStatus { seconds, events: end.and_then(|end| events_between(&place, &end)) }))
+        let end = feed.end().await?;
+        Ok(Some(LagStatus::between(&place, end.as_ref(), feed.written_at(first))))
     }
 
     async fn reach(&self) -> Result<&OpenShadow<K::Store>> {
@@ -157,25 +154,25 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
 
     /// Where every pass tries a refused record anew, none waits for an operator; the status counts them.
     async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
-        let Some(prefix) = K::DEAD else { return Ok(Vec::new()) };
+        let Some(names) = K::LETTERS else { return Ok(Vec::new()) };
         let shadow = self.reach().await?;
-        let letters = dead_letters::each_under(&*shadow.ledger, prefix).await?;
+        let letters = dead_letters::each_under(&*shadow.ledger, names.prefix).await?;
         Ok(letters.into_iter().map(|(_, letter)| letter).collect())
     }
 
     async fn retry_dead_letter(&self, name: &str) -> Result<bool> {
-        let (shadow, prefix) = (self.reach().await?, K::DEAD.ok_or_else(no_letters)?);
-        let letter = records::named_key(prefix, name)?;
+        let (shadow, names) = (self.reach().await?, K::LETTERS.ok_or_else(no_letters)?);
+        let letter = names.letter(name)?;
         if shadow.ledger.read(&letter).await?.is_none() {
             return Err(no_such_letter(name));
         }
-        Carrier::new(self, shadow).await?.bring_again(vec![K::parse(name)?]).await?;
+        Carrier::new(self, shadow).await?.bring_again(vec![(names.parse)(name)?]).await?;
         Ok(shadow.ledger.read(&letter).await?.is_none())
     }
 
     async fn drop_dead_letter(&self, name: &str) -> Result<()> {
-        let (shadow, prefix) = (self.reach().await?, K::DEAD.ok_or_else(no_letters)?);
-        match dead_letters::remove(&*shadow.ledger, &records::named_key(prefix, name)?).await? {
+        let (shadow, names) = (self.reach().await?, K::LETTERS.ok_or_else(no_letters)?);
+        match dead_letters::remove(&*shadow.ledger, &names.letter(name)?).await? {
             true => Ok(()),
             false => Err(no_such_letter(name)),
         }
@@ -190,15 +187,9 @@ impl<K: Swept> RouteControl for SweptReplication<K> {
     }
 }
 
-/// Places that carry more than a number are not counted by it.
-fn events_between(place: &Position, end: &Position) -> Option<u64> {
-    let are_numbers = place.state.is_empty() && end.state.is_empty();
-    are_numbers.then(|| end.sequence.saturating_sub(place.sequence))
-}
-
 async fn expect_no_letters<K: Swept>(shadow: &OpenShadow<K::Store>) -> Result<()> {
-    let Some(prefix) = K::DEAD else { return Ok(()) };
-    match dead_letters::each_under(&*shadow.ledger, prefix).await?.len() {
+    let Some(names) = K::LETTERS else { return Ok(()) };
+    match dead_letters::each_under(&*shadow.ledger, names.prefix).await?.len() {
         0 => Ok(()),
         letters => Err(refuses(letters as u64)),
     }

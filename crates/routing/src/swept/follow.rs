@@ -11,7 +11,7 @@ use crate::shadow::OpenShadow;
 use crate::swept::carrier::Carrier;
 use crate::swept::progress::Progress;
 use crate::swept::sweeper::{ASKED_INTERVAL, PAGE, asked};
-use crate::swept::{Swept, SweptReplication, Written};
+use crate::swept::{Swept, SweptReplication, WriteFeed, Written};
 
 /// Between two records of the place while nothing is written: places grow old where a history is shared with others.
 const QUIET_INTERVAL: Duration = Duration::from_secs(30);
@@ -21,7 +21,8 @@ const HOUSE_INTERVAL: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_millis(10);
 
 /// Where the follower is.
-struct Follower {
+struct Follower<'work, R> {
+    feed: &'work dyn WriteFeed<R>,
     place: Position,
     /// Some records were brought since the place was saved.
     has_changes: bool,
@@ -33,25 +34,27 @@ impl<K: Swept> SweptReplication<K> {
     /// Goes on from the saved place until something ends it.
     pub(super) async fn follow(
         &self,
+        feed: &dyn WriteFeed<K::Record>,
         shadow: &OpenShadow<K::Store>,
         progress: &mut Progress,
         place: Position,
     ) -> Outcome<Infallible> {
         self.counts.follows.store(true, Ordering::Release);
-        let ended = self.follow_from(shadow, progress, place).await;
+        let ended = self.follow_from(feed, shadow, progress, place).await;
         self.counts.follows.store(false, Ordering::Release);
         ended
     }
 
     async fn follow_from(
         &self,
+        feed: &dyn WriteFeed<K::Record>,
         shadow: &OpenShadow<K::Store>,
         progress: &mut Progress,
         place: Position,
     ) -> Outcome<Infallible> {
         let carrier = Carrier::new(self, shadow).await?;
         let now = Instant::now();
-        let mut at = Follower { place, has_changes: false, saved_at: now, tidied_at: now };
+        let mut at = Follower { feed, place, has_changes: false, saved_at: now, tidied_at: now };
         loop {
             let asked = asked::<K>(shadow).await?;
             self.go_to_end(shadow, &carrier, progress, &mut at).await?;
@@ -70,10 +73,10 @@ impl<K: Swept> SweptReplication<K> {
         shadow: &OpenShadow<K::Store>,
         carrier: &Carrier<'_, K>,
         progress: &mut Progress,
-        at: &mut Follower,
+        at: &mut Follower<'_, K::Record>,
     ) -> Outcome<()> {
         loop {
-            let Written { records, end, more } = K::feed(&self.primary, &at.place, PAGE).await?;
+            let Written { records, end, more } = at.feed.since(&at.place, PAGE).await?;
             if !records.is_empty() {
                 carrier.bring(records).await?;
                 at.has_changes = true;
@@ -97,7 +100,7 @@ impl<K: Swept> SweptReplication<K> {
         &self,
         shadow: &OpenShadow<K::Store>,
         progress: &mut Progress,
-        at: &mut Follower,
+        at: &mut Follower<'_, K::Record>,
         asked: u64,
     ) -> Outcome<()> {
         let interval = match at.has_changes {
@@ -111,14 +114,14 @@ impl<K: Swept> SweptReplication<K> {
         Ok(())
     }
 
-    async fn await_news(&self, at: &Follower) -> Outcome<()> {
+    async fn await_news(&self, at: &Follower<'_, K::Record>) -> Outcome<()> {
         // What was brought is saved soon; a request of another process is in its record.
         let limit = match at.has_changes {
             true => self.options.checkpoint_interval,
             false => ASKED_INTERVAL,
         };
         tokio::select! {
-            waited = K::wait(&self.primary, &at.place, limit) => waited?,
+            waited = at.feed.wait(&at.place, limit) => waited?,
             () = self.asked.notified() => return Ok(()),
         }
         tokio::time::sleep(LINGER).await;
@@ -126,7 +129,7 @@ impl<K: Swept> SweptReplication<K> {
     }
 }
 
-impl Follower {
+impl<R> Follower<'_, R> {
     fn saved(&mut self) {
         (self.has_changes, self.saved_at) = (false, Instant::now());
     }

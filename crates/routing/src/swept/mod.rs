@@ -7,6 +7,7 @@
 pub(crate) mod accounts;
 mod carrier;
 mod control;
+mod feed;
 mod follow;
 mod mark;
 mod mirror;
@@ -17,20 +18,21 @@ pub(crate) mod tokens;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use syntrix_storage_core::backend::{Backend, Ledger, StoreId, StoreKind};
-use syntrix_storage_core::{Position, Result, Timestamp};
+use syntrix_storage_core::Result;
+use syntrix_storage_core::backend::{Backend, Ledger, LedgerKey, StoreId, StoreKind};
 use tokio::sync::{Notify, watch};
 
 use crate::breaker::{Attempt, BreakerState};
 use crate::options::ReplicationOptions;
 use crate::outbox::Outbox;
-use crate::replicator::records::PositionBody;
+use crate::replicator::records::{self, PositionBody};
 use crate::replicator::status::{Rate, ReplicatedStatus};
 use crate::shadow::{NativeReplica, ShadowLink, ShadowOpener};
+
+pub use feed::{WriteFeed, Written};
 
 /// A kind of store that a route follows so.
 #[async_trait]
@@ -51,8 +53,8 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     const ASKED: &'static str;
     /// Begins the names of the records by which a primary that went back is known, on the primary.
     const MARKS: &'static str;
-    /// Begins the names of dead letters, on the shadow; `None` where every pass tries a refused record anew.
-    const DEAD: Option<&'static str>;
+    /// How dead letters are named; `None` where every pass tries a refused record anew.
+    const LETTERS: Option<LetterNames<Self::Key>>;
 
     /// The store of an open backend.
     fn take(backend: &dyn Backend) -> Result<Arc<Self::Store>>;
@@ -66,17 +68,8 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     /// The name of a record.
     fn key(record: &Self::Record) -> Self::Key;
 
-    /// The key as operators see it, if they may.
-    fn shown(key: &Self::Key) -> Option<&str>;
-
-    /// The key that operators were shown.
-    fn parse(shown: &str) -> Result<Self::Key>;
-
-    /// Counts the record's changes, as far as something does.
-    fn version(record: &Self::Record) -> i64;
-
-    /// When it was last written, as far as it tells.
-    fn written_at(record: &Self::Record) -> Option<Timestamp>;
+    /// Counts the record's changes, if something does.
+    fn version(record: &Self::Record) -> Option<i64>;
 
     /// Records behind `after`, at most `limit`.
     async fn page(
@@ -88,18 +81,8 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     /// One record as it is now.
     async fn fetch(store: &Self::Store, key: &Self::Key) -> Result<Option<Self::Record>>;
 
-    /// The place behind all that was written; `None` of a store that does not tell what was written.
-    async fn feed_end(store: &Self::Store) -> Result<Option<Position>>;
-
-    /// Records that were written behind `place`, as they are now, at most `limit`.
-    async fn feed(
-        store: &Self::Store,
-        place: &Position,
-        limit: usize,
-    ) -> Result<Written<Self::Record>>;
-
-    /// Returns when there may be records behind `place`, at the latest after `limit`.
-    async fn wait(store: &Self::Store, place: &Position, limit: Duration) -> Result<()>;
+    /// What tells which records were written; `None` where repeated passes are all that is needed.
+    fn feed(store: &Arc<Self::Store>) -> Option<Box<dyn WriteFeed<Self::Record>>>;
 
     /// Merges one of the primary's records into the shadow.
     async fn bring(
@@ -109,15 +92,22 @@ pub trait Swept: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Brought>;
 }
 
-/// Records that were written behind a place.
+/// How dead letters name what they are about.
 #[derive(Debug)]
-pub struct Written<R> {
-    /// The records.
-    pub records: Vec<R>,
-    /// The place behind them.
-    pub end: Position,
-    /// Whether there is more already.
-    pub more: bool,
+pub struct LetterNames<K> {
+    /// Begins their own names, on the shadow.
+    pub prefix: &'static str,
+    /// The key as operators see it.
+    pub shown: fn(&K) -> &str,
+    /// The key that operators were shown.
+    pub parse: fn(&str) -> Result<K>,
+}
+
+impl<K> LetterNames<K> {
+    /// The letter about the record that operators know as `shown`.
+    fn letter(&self, shown: &str) -> Result<LedgerKey> {
+        records::named_key(self.prefix, shown)
+    }
 }
 
 /// What became of a record that was brought to the shadow.
@@ -201,6 +191,8 @@ pub struct SweptReplication<K: Swept> {
     strategy: String,
     pub(crate) primary: Arc<K::Store>,
     primary_ledger: Arc<dyn Ledger>,
+    /// The primary's.
+    feed: Option<Box<dyn WriteFeed<K::Record>>>,
     pub(crate) link: Arc<ShadowLink<K::Store>>,
     pub(crate) outbox: Outbox,
     counts: SweepCounts,
@@ -222,6 +214,7 @@ impl<K: Swept> SweptReplication<K> {
         let primary_id = primary_ledger.store_id();
         let replication = Arc::new(Self {
             strategy: strategy.into(),
+            feed: K::feed(&primary),
             primary,
             primary_ledger,
             link: ShadowLink::connect(shadow, primary_id, K::take, NativeReplica::Refused),

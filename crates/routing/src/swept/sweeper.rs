@@ -69,8 +69,8 @@ impl<K: Swept> SweptReplication<K> {
         let mut progress = self.prepare(shadow, term).await?;
         self.link.accept(progress.body.filled);
         loop {
-            if let Some(place) = progress.place()? {
-                match self.follow(shadow, &mut progress, place).await {
+            if let (Some(feed), Some(place)) = (&self.feed, progress.place()?) {
+                match self.follow(&**feed, shadow, &mut progress, place).await {
                     Err(Interrupt::HistoryLost) => {
                         self.link.forget_filled();
                         progress.forget_place::<K>(shadow).await?;
@@ -80,7 +80,10 @@ impl<K: Swept> SweptReplication<K> {
             }
             let asked = asked::<K>(shadow).await?;
             // What is written from here on comes with the feed; what was written before, the pass sees.
-            let end = K::feed_end(&self.primary).await?;
+            let end = match &self.feed {
+                Some(feed) => feed.end().await?,
+                None => None,
+            };
             let Pass::Done { refused } = self.pass(shadow).await? else {
                 tracing::warn!(
                     store = K::STORE.as_str(),

@@ -1,15 +1,12 @@
 //! Revoked tokens: records only grow stricter, so bringing one is merging it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{Backend, CallContext, RevocationBackend, StoreKind};
-use syntrix_storage_core::{
-    Error, ErrorKind, Operation, Position, Result, Revocation, RevokeOutcome, Timestamp, TokenId,
-};
+use syntrix_storage_core::{Operation, Result, Revocation, RevokeOutcome, TokenId};
 
-use crate::swept::{Brought, Swept, Written};
+use crate::swept::{Brought, LetterNames, Swept, WriteFeed};
 
 const CALL: CallContext = CallContext::new(Operation::Migrate);
 
@@ -26,6 +23,9 @@ impl Swept for Tokens {
     const LEASE: &'static str = "revocations/lease";
     const PASSES: &'static str = "revocations/checkpoint";
     const ASKED: &'static str = "revocations/asked";
+    const MARKS: &'static str = "revocations/mark/";
+    /// A token is nothing to be shown.
+    const LETTERS: Option<LetterNames<TokenId>> = None;
 
     fn take(backend: &dyn Backend) -> Result<Arc<dyn RevocationBackend>> {
         backend.revocations()
@@ -39,23 +39,7 @@ impl Swept for Tokens {
         store.close().await
     }
 
-    const MARKS: &'static str = "revocations/mark/";
-    /// A token is nothing to be shown.
-    const DEAD: Option<&'static str> = None;
-
-    fn shown(_: &TokenId) -> Option<&str> {
-        None
-    }
-
-    fn parse(shown: &str) -> Result<TokenId> {
-        TokenId::parse(shown)
-    }
-
-    fn version(_: &Revocation) -> i64 {
-        0
-    }
-
-    fn written_at(_: &Revocation) -> Option<Timestamp> {
+    fn version(_: &Revocation) -> Option<i64> {
         None
     }
 
@@ -76,20 +60,8 @@ impl Swept for Tokens {
     }
 
     /// The set only grows, so repeated passes are all it needs.
-    async fn feed_end(_: &dyn RevocationBackend) -> Result<Option<Position>> {
-        Ok(None)
-    }
-
-    async fn feed(
-        _: &dyn RevocationBackend,
-        _: &Position,
-        _: usize,
-    ) -> Result<Written<Revocation>> {
-        Err(no_feed())
-    }
-
-    async fn wait(_: &dyn RevocationBackend, _: &Position, _: Duration) -> Result<()> {
-        Err(no_feed())
+    fn feed(_: &Arc<dyn RevocationBackend>) -> Option<Box<dyn WriteFeed<Revocation>>> {
+        None
     }
 
     async fn bring(
@@ -102,9 +74,4 @@ impl Swept for Tokens {
             _ => Brought::Known,
         })
     }
-}
-
-fn no_feed() -> Error {
-    Error::new(ErrorKind::Unsupported, "replicate")
-        .with_message("revoked tokens have no feed, as repeated passes are all they need")
 }

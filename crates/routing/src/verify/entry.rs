@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use syntrix_storage_core::{Document, DocumentPath, Metadata, Result, normalize_data};
 
 use super::Depth;
+use super::report::FieldDifference;
 
 /// A document, reduced to what a comparison needs.
 #[derive(Clone, Debug)]
@@ -55,20 +56,11 @@ fn canonical(document: &Document) -> Result<Map<String, Value>> {
     normalize_data(document.path(), document.value()?)
 }
 
-/// Where two documents at one path differ.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Place {
-    /// For example `owner.name`, `tags.2`, `updatedAt`.
-    pub(super) field: String,
-    pub(super) primary: Option<Value>,
-    pub(super) shadow: Option<Value>,
-}
-
 /// The first difference in the order of names; the data's before the system fields'.
-pub(super) fn first_difference(primary: &Document, shadow: &Document) -> Option<Place> {
+pub(super) fn first_difference(primary: &Document, shadow: &Document) -> Option<FieldDifference> {
     let (Ok(left), Ok(right)) = (canonical(primary), canonical(shadow)) else {
-        let damaged = Place { field: "(damaged data)".to_owned(), primary: None, shadow: None };
-        return (primary.raw() != shadow.raw()).then_some(damaged);
+        let is_other = primary.raw() != shadow.raw();
+        return is_other.then(|| FieldDifference::of("(damaged data)"));
     };
     let data = first_in_maps("", &left, &right);
     data.or_else(|| first_in_maps("", &system_fields(primary), &system_fields(shadow)))
@@ -88,14 +80,14 @@ pub(super) fn first_in_maps(
     above: &str,
     left: &Map<String, Value>,
     right: &Map<String, Value>,
-) -> Option<Place> {
+) -> Option<FieldDifference> {
     let mut names: Vec<&String> = left.keys().chain(right.keys()).collect();
     names.sort_unstable();
     names.dedup();
     names.into_iter().find_map(|name| first_in(&join(above, name), left.get(name), right.get(name)))
 }
 
-fn first_in(field: &str, left: Option<&Value>, right: Option<&Value>) -> Option<Place> {
+fn first_in(field: &str, left: Option<&Value>, right: Option<&Value>) -> Option<FieldDifference> {
     match (left, right) {
         (left, right) if left == right => None,
         (Some(Value::Object(left)), Some(Value::Object(right))) => {
@@ -106,7 +98,8 @@ fn first_in(field: &str, left: Option<&Value>, right: Option<&Value>) -> Option<
                 first_in(&join(field, &index.to_string()), left.get(index), right.get(index))
             }),
         (left, right) => {
-            Some(Place { field: field.to_owned(), primary: left.cloned(), shadow: right.cloned() })
+            let (primary_value, shadow_value) = (left.cloned(), right.cloned());
+            Some(FieldDifference { field: field.to_owned(), primary_value, shadow_value })
         }
     }
 }
@@ -152,7 +145,7 @@ mod tests {
             document(r#"{"a":{"b":[1,{"c":"y"}]},"z":2}"#),
         );
         let place = first_difference(&left, &right).unwrap();
-        assert_eq!((place.field.as_str(), place.shadow), ("a.b.1.c", Some(json!("y"))));
+        assert_eq!((place.field.as_str(), place.shadow_value), ("a.b.1.c", Some(json!("y"))));
     }
 
     #[test]

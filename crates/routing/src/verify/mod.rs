@@ -25,7 +25,7 @@ use syntrix_storage_core::{Result, Timestamp};
 pub use digest::SideSummary;
 pub use records::{RecordFinding, RecordKey, RecordReport, RecordRoute, RecordsSummary};
 pub use repair::{Repair, RepairSummary, Repaired};
-pub use report::{Finding, Verdict, VerdictCounts, VerifySummary};
+pub use report::{FieldDifference, Finding, Verdict, VerdictCounts, VerifySummary};
 pub use state::{LastVerify, VerifyUnderWay};
 
 use digest::SideDigest;

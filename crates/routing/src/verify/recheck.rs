@@ -146,24 +146,16 @@ impl Verify<'_> {
 
     fn finding(&self, look: &Look, verdict: Verdict) -> Finding {
         let both = look.before.as_ref().zip(look.shadow.as_ref());
-        let place = both.and_then(|(primary, shadow)| first_difference(primary, shadow));
+        let both = both.filter(|_| self.options.depth == Depth::Deep);
+        let difference = both.and_then(|(primary, shadow)| first_difference(primary, shadow));
         let version = |side: &Option<Document>| side.as_ref().map(|side| side.version().get());
-        let mut finding = Finding {
+        Finding {
             verdict,
             id: format!("{:?}", look.path.key()),
             path: look.path.clone(),
             primary_version: version(&look.before),
             shadow_version: version(&look.shadow),
-            field: None,
-            primary_value: None,
-            shadow_value: None,
-        };
-        if let Some(place) = place.filter(|_| self.options.depth == Depth::Deep) {
-            finding.field = Some(place.field);
-            if self.options.show_values {
-                (finding.primary_value, finding.shadow_value) = (place.primary, place.shadow);
-            }
+            difference: difference.map(|difference| difference.shown(self.options.show_values)),
         }
-        finding
     }
 }

@@ -41,14 +41,34 @@ pub struct Finding {
     /// The shadow's version, if it has the document.
     pub shadow_version: Option<i64>,
     /// The first field that differs, if both have the document.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    /// Its value on the primary; only if values are to be shown.
+    #[serde(flatten)]
+    pub difference: Option<FieldDifference>,
+}
+
+/// A field that is not the same on both sides.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldDifference {
+    /// For example `owner.name`, `tags.2`, `updatedAt`.
+    pub field: String,
+    /// Its value on the primary, if it has one; only if values are to be shown and it is no secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary_value: Option<Value>,
-    /// Its value on the shadow; only if values are to be shown.
+    /// Its value on the shadow, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow_value: Option<Value>,
+}
+
+impl FieldDifference {
+    /// Says that the field differs, and no more.
+    pub(super) fn of(field: impl Into<String>) -> Self {
+        Self { field: field.into(), primary_value: None, shadow_value: None }
+    }
+
+    /// Without its values, unless they are to be shown.
+    pub(super) fn shown(self, with_values: bool) -> Self {
+        if with_values { self } else { Self::of(self.field) }
+    }
 }
 
 fn as_text<S: serde::Serializer>(path: &DocumentPath, serializer: S) -> Result<S::Ok, S::Error> {
@@ -123,4 +143,35 @@ pub(super) fn as_seconds<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((elapsed.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_finding_tells_the_field_and_its_values_beside_everything_else() {
+        let difference = FieldDifference {
+            field: "a.b".to_owned(),
+            primary_value: Some(json!(1)),
+            shadow_value: None,
+        };
+        let mut finding = Finding {
+            verdict: Verdict::Different,
+            path: DocumentPath::parse("rooms/lobby").unwrap(),
+            id: "ab".to_owned(),
+            primary_version: Some(2),
+            shadow_version: None,
+            difference: Some(difference.clone()),
+        };
+        let text = |finding: &Finding| serde_json::to_string(finding).unwrap();
+        let begin = r#"{"verdict":"different","path":"rooms/lobby","id":"ab","primaryVersion":2,"shadowVersion":null"#;
+        assert_eq!(text(&finding), format!(r#"{begin},"field":"a.b","primaryValue":1}}"#));
+        finding.difference = Some(difference.shown(false));
+        assert_eq!(text(&finding), format!(r#"{begin},"field":"a.b"}}"#));
+        finding.difference = None;
+        assert_eq!(text(&finding), format!("{begin}}}"));
+    }
 }

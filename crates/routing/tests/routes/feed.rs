@@ -1,5 +1,6 @@
 //! What the feed brings, once or often, in whatever order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use syntrix_storage_conformance::faults::{Fault, FaultRule, Method};
@@ -7,7 +8,9 @@ use syntrix_storage_core::ErrorKind;
 use syntrix_storage_core::backend::Write;
 use syntrix_storage_routing::{BreakerState, RouteControl as _};
 
-use crate::world::{World, apply, at, body, delete, first, insert, time, until, update};
+use crate::world::{
+    PATIENCE, Ready, World, apply, at, body, delete, first, insert, options, time, until, update,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_6_and_7_mirrored_writes_may_come_late_in_any_order_twice_or_not_at_all() {
@@ -188,6 +191,32 @@ async fn cases_3_and_5_a_shadow_that_hangs_delays_nobody_and_catches_up() {
     world.faults.heal();
     route.drain().await;
     assert_eq!(world.expect_equal_sides().await, 2000);
+    route.close().await;
+}
+
+/// The end of the feed that a request is met by must not move on with what is written meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_though_writes_come_faster_than_they_are_applied() {
+    let world = World::new().await;
+    // Within this time nobody but the follower itself can tell how far it is.
+    let mut options = options();
+    (options.lease_time, options.batch_changes_max) = (PATIENCE * 10, 8);
+    let route = world.open_with(Arc::new(Ready(Arc::clone(&world.shadow))), options);
+    route.drain().await;
+    world.faults.add(FaultRule::new(Fault::Delay(Duration::from_millis(30))).at(Method::Write));
+    let primary = world.primary.documents().unwrap();
+    let writer = tokio::spawn(async move {
+        for key in 0.. {
+            insert(&*primary, &format!("rooms/r{key}"), 1, key).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    // The follower is on its way by now, and not asked yet.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    route.drain().await;
+    assert!(!writer.is_finished());
+    writer.abort();
+    world.faults.heal();
     route.close().await;
 }
 

@@ -243,13 +243,14 @@ pub async fn what_was_planted_is_found_and_put_right(shadow: Shadow) {
     let route = planted_accounts(shadow).await;
     let (mut findings, summary) = route.verify(Depth::Deep).await;
     findings.sort_by_key(|finding| finding.record.to_string());
-    let found = findings
-        .iter()
-        .map(|finding| (finding.record.to_string(), finding.verdict, finding.field.as_deref()));
+    let found = findings.iter().map(|finding| {
+        let field = finding.difference.as_ref().map(|difference| difference.field.as_str());
+        (finding.record.to_string(), finding.verdict, field)
+    });
     let planted = PLANTED.map(|(id, verdict, field, _)| (id.to_owned(), verdict, field));
     assert_eq!(found.collect::<Vec<_>>(), planted, "{findings:#?}");
     assert_eq!((summary.counts.extra, summary.counts.different), (3, 3));
-    assert_eq!(findings[4].shadow_value, Some(json!(1.25)));
+    assert_eq!(findings[4].difference.as_ref().unwrap().shadow_value, Some(json!(1.25)));
     let told = serde_json::to_string(&(&findings, &summary)).unwrap() + &format!("{findings:?}");
     assert!(!told.contains("$hash") && !told.contains("$other"), "a hash is told: {told}");
 

@@ -42,15 +42,17 @@ async fn other_data_under_the_same_version_is_found_by_a_deep_look_only_and_the_
     let (findings, summary) = pair.verify(Depth::Deep).await;
     let [finding] = &findings[..] else { panic!("one finding: {findings:?}") };
     assert_eq!(finding.verdict, Verdict::Different);
-    assert_eq!((finding.path.as_str(), finding.field.as_deref()), ("rooms/r00007", Some("b.c")));
-    assert_eq!((&finding.primary_value, &finding.shadow_value), (&None, &None));
+    let difference = finding.difference.as_ref().unwrap();
+    assert_eq!((finding.path.as_str(), difference.field.as_str()), ("rooms/r00007", "b.c"));
+    assert_eq!((&difference.primary_value, &difference.shadow_value), (&None, &None));
     assert!(!summary.equal && summary.primary.digest != summary.shadow.digest);
     assert_eq!(summary.ranges_differing, [finding.id[..2].to_owned()]);
 
     let options = VerifyOptions::default().with_depth(Depth::Deep).with_values(true);
     let (findings, _) = pair.verify_behind(&Still, options).await;
-    assert_eq!(findings[0].primary_value, Some(json!(2.5)));
-    assert_eq!(findings[0].shadow_value, Some(json!(2.25)));
+    let difference = findings[0].difference.as_ref().unwrap();
+    assert_eq!(difference.primary_value, Some(json!(2.5)));
+    assert_eq!(difference.shadow_value, Some(json!(2.25)));
 }
 
 /// Case 48.

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value, json};
-use syntrix_storage_core::backend::{StoreKind, UserApplied, UserBackend, UserRecord, UserWrite};
+use syntrix_storage_core::backend::{UserApplied, UserBackend, UserRecord, UserWrite};
 use syntrix_storage_core::{
     Error, ErrorKind, LoginStats, Result, Secret, Timestamp, User, UserId, Version,
 };
@@ -27,15 +27,6 @@ const REMOVED: Version = Version::new(0);
 
 #[async_trait]
 impl Compared for Accounts {
-    type Store = dyn UserBackend;
-    type Key = UserId;
-    type Record = UserRecord;
-    const STORE: StoreKind = StoreKind::Users;
-
-    fn key(record: &UserRecord) -> UserId {
-        record.user.id.clone()
-    }
-
     fn record_key(key: &UserId) -> RecordKey {
         RecordKey::User(key.clone())
     }
@@ -44,20 +35,6 @@ impl Compared for Accounts {
         match record {
             RecordKey::User(id) => Some(id),
             RecordKey::Token(_) => None,
-        }
-    }
-
-    fn version(record: &UserRecord) -> Option<i64> {
-        Some(record.user.version.get())
-    }
-
-    async fn page(
-        store: &dyn UserBackend,
-        after: Option<&UserId>,
-    ) -> Result<Option<Vec<UserRecord>>> {
-        match store.scan(after, PAGE, &CALL).await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
-            page => page.map(Some),
         }
     }
 
@@ -96,7 +73,10 @@ impl Compared for Accounts {
         Ok(found)
     }
 
-    async fn fetch(store: &dyn UserBackend, keys: &[UserId]) -> Result<Vec<Option<UserRecord>>> {
+    async fn fetch_many(
+        store: &dyn UserBackend,
+        keys: &[UserId],
+    ) -> Result<Vec<Option<UserRecord>>> {
         let keys = keys.iter().cloned();
         let asked = keys.map(|id| async move { Ok(store.get(&id, &CALL).await?.value) });
         stream::iter(asked).buffered(SIDE_BY_SIDE).try_collect().await
@@ -123,11 +103,14 @@ impl Compared for Accounts {
 
     fn difference(primary: &UserRecord, shadow: &UserRecord) -> Option<FieldDifference> {
         if hash(primary) != hash(shadow) {
-            return Some(FieldDifference { field: "passwordHash".to_owned(), values: None });
+            return Some(FieldDifference::of("passwordHash"));
         }
-        let place = first_in_maps("", &fields(primary), &fields(shadow))?;
-        let values = [place.primary, place.shadow].map(Option::unwrap_or_default);
-        Some(FieldDifference { field: place.field, values: Some(values) })
+        let mut difference = first_in_maps("", &fields(primary), &fields(shadow))?;
+        for value in [&mut difference.primary_value, &mut difference.shadow_value] {
+            // A field that is not there is told as one without a value.
+            value.get_or_insert_default();
+        }
+        Some(difference)
     }
 
     async fn repair(

@@ -10,19 +10,18 @@ mod report;
 mod route;
 mod tokens;
 
-use std::fmt;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use serde_json::Value;
-use syntrix_storage_core::backend::{CallContext, StoreKind};
-use syntrix_storage_core::{Operation, Result, Timestamp};
+use syntrix_storage_core::backend::CallContext;
+use syntrix_storage_core::{ErrorKind, Operation, Result, Timestamp};
 
 pub use report::{RecordFinding, RecordKey, RecordReport, RecordsSummary};
 pub use route::RecordRoute;
 
-use super::report::{Verdict, VerdictCounts};
+use super::report::{FieldDifference, Verdict, VerdictCounts};
 use super::{Barrier, Depth, Repaired, VerifyOptions};
+use crate::swept::Swept;
 
 /// Records of one call.
 const PAGE: usize = 500;
@@ -39,36 +38,14 @@ pub(crate) enum Judgement {
     Differs(Verdict),
 }
 
-/// A field that differs; its values only if they may be shown.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct FieldDifference {
-    pub(crate) field: String,
-    pub(crate) values: Option<[Value; 2]>,
-}
-
 /// A kind of record that is compared so.
 #[async_trait]
-pub(crate) trait Compared: fmt::Debug + Send + Sync + 'static {
-    type Store: fmt::Debug + Send + Sync + ?Sized + 'static;
-    type Key: Clone + fmt::Debug + Send + Sync + 'static;
-    type Record: Send + Sync + 'static;
-    const STORE: StoreKind;
-
-    fn key(record: &Self::Record) -> Self::Key;
-
+pub(crate) trait Compared: Swept {
     /// The key as reports bear it.
     fn record_key(key: &Self::Key) -> RecordKey;
 
     /// The other way; `None` if it is of another store.
     fn key_of(record: &RecordKey) -> Option<&Self::Key>;
-
-    fn version(record: &Self::Record) -> Option<i64>;
-
-    /// Records behind `after`, at most [`PAGE`]; `None` if the backend cannot list them.
-    async fn page(
-        store: &Self::Store,
-        after: Option<&Self::Key>,
-    ) -> Result<Option<Vec<Self::Record>>>;
 
     /// The records of `keys`, which are one page of the other side, the one behind `after`.
     async fn beside(
@@ -78,7 +55,10 @@ pub(crate) trait Compared: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<Option<Self::Record>>>;
 
     /// The records of any keys.
-    async fn fetch(store: &Self::Store, keys: &[Self::Key]) -> Result<Vec<Option<Self::Record>>>;
+    async fn fetch_many(
+        store: &Self::Store,
+        keys: &[Self::Key],
+    ) -> Result<Vec<Option<Self::Record>>>;
 
     /// Records that expire before this are not compared.
     async fn horizon(primary: &Self::Store, shadow: &Self::Store) -> Result<Timestamp>;
@@ -90,7 +70,7 @@ pub(crate) trait Compared: fmt::Debug + Send + Sync + 'static {
         horizon: Timestamp,
     ) -> Judgement;
 
-    /// The first field that differs.
+    /// The first field that differs; of a secret one no values.
     fn difference(primary: &Self::Record, shadow: &Self::Record) -> Option<FieldDifference>;
 
     /// Makes the shadow's record what the primary's is, or only says how. Nothing newer is overwritten.
@@ -136,7 +116,9 @@ impl<K: Compared> VerifyRecords<'_, K> {
     async fn compare_primary(&self, progress: &mut Progress<'_, K>) -> Result<bool> {
         let mut after = None;
         loop {
-            let Some(page) = K::page(self.primary, after.as_ref()).await? else { return Ok(false) };
+            let Some(page) = page::<K>(self.primary, after.as_ref()).await? else {
+                return Ok(false);
+            };
             if page.is_empty() {
                 return Ok(true);
             }
@@ -156,7 +138,9 @@ impl<K: Compared> VerifyRecords<'_, K> {
     async fn compare_extras(&self, progress: &mut Progress<'_, K>) -> Result<bool> {
         let mut after = None;
         loop {
-            let Some(page) = K::page(self.shadow, after.as_ref()).await? else { return Ok(false) };
+            let Some(page) = page::<K>(self.shadow, after.as_ref()).await? else {
+                return Ok(false);
+            };
             if page.is_empty() {
                 return Ok(true);
             }
@@ -201,10 +185,10 @@ impl<K: Compared> VerifyRecords<'_, K> {
     /// Looks once, all behind one barrier: it may be a pass over everything.
     async fn look(&self, progress: &mut Progress<'_, K>) -> Result<()> {
         let keys = std::mem::take(&mut progress.doubtful);
-        let before = K::fetch(self.primary, &keys).await?;
+        let before = K::fetch_many(self.primary, &keys).await?;
         self.barrier.pass().await?;
-        let shadow = K::fetch(self.shadow, &keys).await?;
-        let after = K::fetch(self.primary, &keys).await?;
+        let shadow = K::fetch_many(self.shadow, &keys).await?;
+        let after = K::fetch_many(self.primary, &keys).await?;
         let horizon = K::horizon(self.primary, self.shadow).await?;
         let judge = |primary: &Option<K::Record>, shadow: &Option<K::Record>| {
             K::judge(primary.as_ref(), shadow.as_ref(), self.options.depth, horizon)
@@ -264,22 +248,24 @@ impl<K: Compared> Progress<'_, K> {
         self.summary.counts.count(verdict);
         let both = primary.zip(shadow);
         let difference = both.and_then(|(primary, shadow)| K::difference(primary, shadow));
-        let mut finding = RecordFinding {
+        (self.report)(RecordFinding {
             verdict,
             record: K::record_key(key),
             primary_version: primary.and_then(K::version),
             shadow_version: shadow.and_then(K::version),
-            field: None,
-            primary_value: None,
-            shadow_value: None,
-        };
-        if let Some(difference) = difference {
-            finding.field = Some(difference.field);
-            if let Some([primary, shadow]) = difference.values.filter(|_| show_values) {
-                (finding.primary_value, finding.shadow_value) = (Some(primary), Some(shadow));
-            }
-        }
-        (self.report)(finding)
+            difference: difference.map(|difference| difference.shown(show_values)),
+        })
+    }
+}
+
+/// Records behind `after`; `None` if the backend cannot list them.
+async fn page<K: Swept>(
+    store: &K::Store,
+    after: Option<&K::Key>,
+) -> Result<Option<Vec<K::Record>>> {
+    match K::page(store, after, PAGE).await {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+        page => page.map(Some),
     }
 }
 

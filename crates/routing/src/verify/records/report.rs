@@ -4,12 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use syntrix_storage_core::backend::StoreKind;
 use syntrix_storage_core::{Result, TokenId, UserId};
 
 use super::is_clean;
-use crate::verify::report::as_seconds;
+use crate::verify::report::{FieldDifference, as_seconds};
 use crate::verify::{Depth, Verdict, VerdictCounts};
 
 /// Which record. Prints an account's id, and of a token a digest of its id alone.
@@ -57,14 +56,8 @@ pub struct RecordFinding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow_version: Option<i64>,
     /// The first field that differs, if both have the record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    /// Its value on the primary; only if values are to be shown and it is no secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub primary_value: Option<Value>,
-    /// Its value on the shadow; only if values are to be shown and it is no secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shadow_value: Option<Value>,
+    #[serde(flatten)]
+    pub difference: Option<FieldDifference>,
 }
 
 /// Gets each finding as soon as it is certain. An error ends the run.

@@ -59,11 +59,7 @@ impl Barrier for CaughtUp<'_> {
 }
 
 #[async_trait]
-impl<K, S> RecordRoute for SweptReplication<K>
-where
-    K: Swept<Store = S> + Compared<Store = S>,
-    S: std::fmt::Debug + Send + Sync + ?Sized + 'static,
-{
+impl<K: Compared> RecordRoute for SweptReplication<K> {
     async fn verify(
         &self,
         options: VerifyOptions,
@@ -78,7 +74,7 @@ where
         if let Some(shadow) = self.link.get() {
             let RecordsSummary { depth, equal, counts, elapsed, .. } = summary;
             let ended = state::ended_now(depth, equal, counts, elapsed);
-            state::note_end(&*shadow.ledger, <K as Swept>::STORE, ended).await;
+            state::note_end(&*shadow.ledger, K::STORE, ended).await;
         }
         Ok(summary)
     }

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use syntrix_storage_core::backend::{RevocationBackend, StoreKind, merge_revocation};
-use syntrix_storage_core::{
-    ErrorKind, ITEMS_MAX, Result, Revocation, RevokeOutcome, Timestamp, TokenId,
-};
+use syntrix_storage_core::backend::{RevocationBackend, merge_revocation};
+use syntrix_storage_core::{ITEMS_MAX, Result, Revocation, RevokeOutcome, Timestamp, TokenId};
 
-use super::{CALL, Compared, FieldDifference, Judgement, PAGE, RecordKey};
+use super::{CALL, Compared, FieldDifference, Judgement, RecordKey};
 use crate::swept::tokens::Tokens;
 use crate::verify::{Depth, Repaired, Verdict};
 
@@ -18,15 +16,6 @@ const MARGIN: Duration = Duration::from_secs(60);
 
 #[async_trait]
 impl Compared for Tokens {
-    type Store = dyn RevocationBackend;
-    type Key = TokenId;
-    type Record = Revocation;
-    const STORE: StoreKind = StoreKind::Revocations;
-
-    fn key(record: &Revocation) -> TokenId {
-        record.token.clone()
-    }
-
     fn record_key(key: &TokenId) -> RecordKey {
         RecordKey::Token(key.clone())
     }
@@ -35,20 +24,6 @@ impl Compared for Tokens {
         match record {
             RecordKey::Token(token) => Some(token),
             RecordKey::User(_) => None,
-        }
-    }
-
-    fn version(_: &Revocation) -> Option<i64> {
-        None
-    }
-
-    async fn page(
-        store: &dyn RevocationBackend,
-        after: Option<&TokenId>,
-    ) -> Result<Option<Vec<Revocation>>> {
-        match store.scan(after, PAGE, &CALL).await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
-            page => page.map(Some),
         }
     }
 
@@ -61,7 +36,7 @@ impl Compared for Tokens {
         fetch(store, keys).await
     }
 
-    async fn fetch(
+    async fn fetch_many(
         store: &dyn RevocationBackend,
         keys: &[TokenId],
     ) -> Result<Vec<Option<Revocation>>> {
@@ -102,10 +77,14 @@ impl Compared for Tokens {
         let differing =
             wanted.into_iter().zip(stored).find(|(wanted, stored)| wanted.1 != stored.1);
         let at = differing?.0.0;
-        let value = |record| fields(record).into_iter().find(|(name, ..)| *name == at);
-        let values = value(primary).zip(value(shadow)).map(|(left, right)| [left.1, right.1]);
-        let values = values.filter(|_| !SECRET.contains(&at));
-        Some(FieldDifference { field: at.to_owned(), values })
+        if SECRET.contains(&at) {
+            return Some(FieldDifference::of(at));
+        }
+        let value = |record| {
+            fields(record).into_iter().find_map(|(name, value)| (name == at).then_some(value))
+        };
+        let (primary_value, shadow_value) = (value(primary), value(shadow));
+        Some(FieldDifference { field: at.to_owned(), primary_value, shadow_value })
     }
 
     /// Merging is a repair: what the shadow has beyond the primary's record stays, as it never lets anybody in.
@@ -213,10 +192,8 @@ mod tests {
         let laxer = judge(Some(&early), Some(&late), Depth::Quick);
         assert_eq!(laxer, Judgement::Differs(Verdict::Stale));
         let field = Tokens::difference(&early, &late).unwrap();
-        assert_eq!(
-            (field.field.as_str(), field.values),
-            ("revokedAt", Some([json!(10), json!(50)]))
-        );
+        assert_eq!(field.field, "revokedAt");
+        assert_eq!((field.primary_value, field.shadow_value), (Some(json!(10)), Some(json!(50))));
     }
 
     #[test]
@@ -227,7 +204,7 @@ mod tests {
         let deep = judge(Some(&told), Some(&record(10, 200)), Depth::Deep);
         assert_eq!(deep, Judgement::Differs(Verdict::Different));
         let field = Tokens::difference(&told, &record(10, 200)).unwrap();
-        assert_eq!((field.field.as_str(), field.values), ("successor", None));
+        assert_eq!(field, FieldDifference::of("successor"));
         let key = RecordKey::Token(told.successor.unwrap());
         assert!(!format!("{key} {key:?}").contains("secret"));
     }

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use crate::holder::OTHER_PRIMARY;
 use crate::replicator::apply::Applier;
 use crate::replicator::checkpoint::{self, Checkpoint};
-use crate::replicator::dead_letters::{self, DeadLetters};
+use crate::replicator::dead_letters::DeadLetters;
 use crate::replicator::fill::{self, Fill};
 use crate::replicator::follow::Follower;
 use crate::replicator::records::{self, CheckpointBody};
@@ -23,12 +23,12 @@ const FOREIGN_DATA: &str = "the shadow holds data but no checkpoint of this rout
 /// Between two looks at indexes and dead letters.
 const HOUSE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// One holder's work.
+/// What one holder does from taking the lease to losing it.
 #[derive(Debug)]
-pub(crate) struct Session<'replicator> {
+pub(crate) struct Term<'replicator> {
     replicator: &'replicator Replicator,
     shadow: &'replicator OpenShadow<dyn DocumentBackend>,
-    term: u64,
+    number: u64,
     /// The checkpoint and the place up to which everything was applied since it was written.
     progress: Mutex<Option<Progress>>,
 }
@@ -53,13 +53,13 @@ impl Progress {
     }
 }
 
-impl<'replicator> Session<'replicator> {
+impl<'replicator> Term<'replicator> {
     pub(crate) fn new(
         replicator: &'replicator Replicator,
         shadow: &'replicator OpenShadow<dyn DocumentBackend>,
-        term: u64,
+        number: u64,
     ) -> Self {
-        Self { replicator, shadow, term, progress: Mutex::new(None) }
+        Self { replicator, shadow, number, progress: Mutex::new(None) }
     }
 
     /// Replicates until something other than a failing call ends it.
@@ -143,14 +143,14 @@ impl<'replicator> Session<'replicator> {
     ) -> Outcome<()> {
         let (revision, body) = match found {
             Some((revision, body)) if !body.void => {
-                (Some(revision), CheckpointBody { term: self.term, ..body })
+                (Some(revision), CheckpointBody { term: self.number, ..body })
             }
             other => {
                 let (end, _) = self.replicator.primary.feed_end().await?;
                 let fill = other.as_ref().map_or(1, |(_, body)| body.fill + 1);
                 let body = CheckpointBody {
                     primary,
-                    term: self.term,
+                    term: self.number,
                     position: (&end).into(),
                     filled: false,
                     fill,
@@ -207,8 +207,8 @@ impl<'replicator> Session<'replicator> {
     async fn keep_house(&self, applier: &Applier) -> Outcome<std::convert::Infallible> {
         loop {
             self.replicator.copy_indexes(&*self.shadow.store).await;
-            for (_, letter) in dead_letters::each(&*self.shadow.ledger).await? {
-                applier.settle(&DocumentPath::parse(&letter.path)?).await?;
+            for path in applier.dead.names().await? {
+                applier.settle(&DocumentPath::parse(&path)?).await?;
             }
             tokio::time::sleep(HOUSE_INTERVAL).await;
         }
