@@ -63,7 +63,7 @@ fn main() -> Result<(), Failure> {
 
 type Benchmark = fn(&tokio::runtime::Runtime, &Arguments) -> Result<Vec<Row>, Failure>;
 
-fn benchmarks() -> [(&'static str, Benchmark); 13] {
+fn benchmarks() -> [(&'static str, Benchmark); 15] {
     [
         // First: it measures the process's memory.
         ("hub", |runtime, arguments| runtime.block_on(hub::run(arguments.rounds))),
@@ -76,8 +76,12 @@ fn benchmarks() -> [(&'static str, Benchmark); 13] {
         ("redis check", |runtime, arguments| runtime.block_on(redis_check::run(arguments.rounds))),
         ("mongo", |runtime, arguments| runtime.block_on(mongo::run(arguments.rounds))),
         ("watch", |runtime, arguments| runtime.block_on(watch::run(arguments.rounds))),
-        ("routes", |runtime, arguments| {
-            runtime.block_on(routes::run(arguments.rounds, arguments.documents_max))
+        ("routes latency", |runtime, arguments| {
+            runtime.block_on(routes::latency(arguments.rounds))
+        }),
+        ("routes backlog", |runtime, _| runtime.block_on(routes::backlog())),
+        ("routes copy", |runtime, arguments| {
+            runtime.block_on(routes::copy(arguments.documents_max))
         }),
         ("postgres get", |runtime, arguments| {
             runtime.block_on(postgres::run(Subject::Get, arguments.rounds))

@@ -10,17 +10,33 @@ use crate::rounds::Row;
 
 const VARIABLE: &str = "SYNTRIX_STORAGE_TEST_PG";
 
-/// Without a server there is no shadow, and the run says so.
-pub async fn run(rounds: usize, documents_max: usize) -> Result<Vec<Row>, Failure> {
-    let Ok(dsn) = std::env::var(VARIABLE) else {
-        eprintln!("routes: not measured, {VARIABLE} names no server (`cargo xtask servers up`)");
-        return Ok(Vec::new());
-    };
-    let mut rows = latency::writes(&dsn, rounds).await?;
-    rows.push(latency::frozen(&dsn, rounds).await?);
+/// What a caller waits for.
+pub async fn latency(rounds: usize) -> Result<Vec<Row>, Failure> {
+    let dsn = server()?;
+    // In a task, as a service calls: from outside its threads, what is sent to the shadow would have to wake one.
+    let writes = tokio::spawn(async move {
+        let mut rows = latency::writes(&dsn, rounds).await?;
+        rows.push(latency::frozen(&dsn, rounds).await?);
+        Ok::<_, Failure>(rows)
+    });
+    let mut rows = writes.await??;
     rows.push(latency::compared_reads(rounds).await?);
-    rows.extend(bulk::run(&dsn, documents_max).await?);
     Ok(rows)
+}
+
+/// How fast a shadow is brought up to date by the feed.
+pub async fn backlog() -> Result<Vec<Row>, Failure> {
+    Ok(vec![bulk::backlog(&server()?).await?])
+}
+
+/// How fast an empty one is filled.
+pub async fn copy(documents_max: usize) -> Result<Vec<Row>, Failure> {
+    Ok(bulk::copy(&server()?, documents_max).await?.into())
+}
+
+fn server() -> Result<String, Failure> {
+    let missing = |_| format!("{VARIABLE} names no server; `cargo xtask servers up` starts one");
+    Ok(std::env::var(VARIABLE).map_err(missing)?)
 }
 
 /// A configuration of documents alone, from its blocks and its route.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::anchor::Anchor;
 use crate::error::from_sqlite;
 use crate::group::{Batch, Group};
-use crate::wake::Wake;
+use crate::wake::{News, Wake};
 
 /// Most changes in one commit.
 pub(crate) const GROUP_MAX: usize = 256;
@@ -75,33 +75,38 @@ impl Worker {
         let changes: Vec<_> = changes
             .flat_map(|(batch, changes)| (0..changes.len()).map(move |number| (batch, number)))
             .collect();
-        if !changes.is_empty() {
-            self.apply(&mut group, &changes);
-        }
+        let news = match changes.is_empty() {
+            true => News::default(),
+            false => self.apply(&mut group, &changes),
+        };
+        // Whoever wrote first: to wake many who watch takes longer than to answer one.
         group.into_iter().for_each(Batch::answer);
+        self.wake.committed(news);
     }
 
-    /// One commit for all; if that fails one commit for each, so that nobody gets a neighbour's error.
+    /// One commit for all; if that fails one commit for each, so that nobody gets a neighbour's error. What they added to the logs.
     ///
     /// `changes` says which ones: the batch's place in the group, and the number in the batch.
-    fn apply(&mut self, group: &mut [Box<dyn Batch>], changes: &[(usize, usize)]) {
+    fn apply(&mut self, group: &mut [Box<dyn Batch>], changes: &[(usize, usize)]) -> News {
         let failed = match self.transaction(group, changes) {
-            Ok(()) => return,
+            Ok(news) => return news,
             Err(Failure::Within(_)) if changes.len() > 1 => {
-                return changes.chunks(1).for_each(|change| self.apply(group, change));
+                let alone = changes.chunks(1).map(|change| self.apply(group, change));
+                return alone.fold(News::default(), News::and);
             }
             Err(Failure::Begin(error) | Failure::Within(error)) => error,
         };
         for (batch, number) in changes {
             group[*batch].fail(*number, from_sqlite(&failed));
         }
+        News::default()
     }
 
     fn transaction(
         &mut self,
         group: &mut [Box<dyn Batch>],
         changes: &[(usize, usize)],
-    ) -> Result<(), Failure> {
+    ) -> Result<News, Failure> {
         let aside = self.anchor.step_aside();
         let transaction = self
             .connection
@@ -114,8 +119,7 @@ impl Worker {
         }
         let news = view.news().map_err(Failure::Within)?;
         transaction.commit().map_err(Failure::Within)?;
-        self.wake.committed(news);
-        Ok(())
+        Ok(news)
     }
 }
 

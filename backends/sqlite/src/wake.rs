@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::error::{closed, from_sqlite};
 use crate::user_changes;
 
-/// Between two looks for other processes' commits while there were some of late.
+/// Between two looks for other processes' commits while there were some of late. Our own are told of without a look.
 const PAUSE_ACTIVE: Duration = Duration::from_millis(1);
 /// The same after a quiet time.
 const PAUSE_IDLE: Duration = Duration::from_millis(20);
@@ -39,6 +39,14 @@ pub(crate) struct News {
 }
 
 impl News {
+    /// What both tell of, of commits one after the other.
+    pub(crate) fn and(self, later: Self) -> Self {
+        Self {
+            documents: later.documents.or(self.documents),
+            accounts: later.accounts.or(self.accounts),
+        }
+    }
+
     /// In the order of [`Log`].
     fn numbers(self) -> [u64; 2] {
         [self.documents, self.accounts].map(|number| number.unwrap_or_default() as u64)
@@ -70,13 +78,13 @@ impl Wake {
         Ok(Self { known: watch::Sender::new(known), poller: Mutex::new(Some(poller)) })
     }
 
-    /// Tells of changes, after their commit is done.
-    pub(crate) fn committed(&self, news: News) {
+    /// Tells of changes, after their commit is done. Whether they were not known.
+    pub(crate) fn committed(&self, news: News) -> bool {
         self.known.send_if_modified(|known| {
             let (old, new) = (*known, news.numbers());
             *known = [old[0].max(new[0]), old[1].max(new[1])];
             *known != old
-        });
+        })
     }
 
     /// The last change known of.
@@ -111,8 +119,10 @@ impl Wake {
             Err(TryLockError::WouldBlock) => return Ok(PAUSE_ACTIVE),
         };
         let poller = poller.as_mut().ok_or_else(closed)?;
-        if let Some(news) = poller.look().map_err(|error| from_sqlite(&error))? {
-            self.committed(news);
+        if let Some(news) = poller.look().map_err(|error| from_sqlite(&error))?
+            && self.committed(news)
+        {
+            poller.active_at = Instant::now();
         }
         let idle = poller.active_at.elapsed() > IDLE_AFTER;
         Ok(if idle { PAUSE_IDLE } else { PAUSE_ACTIVE })
@@ -133,7 +143,7 @@ impl Poller {
             return Ok(None);
         }
         let news = last_numbers(&self.connection)?;
-        (self.data_version, self.active_at) = (data_version, Instant::now());
+        self.data_version = data_version;
         Ok(Some(news))
     }
 }

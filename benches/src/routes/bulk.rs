@@ -89,20 +89,16 @@ impl World {
     }
 }
 
-/// Resident memory of this process in MiB.
+/// Memory of this process in MiB, without the pages of files that are mapped: those the kernel takes back when it likes.
 fn resident() -> Result<f64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-    let kib: f64 = line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).ok_or("no RssAnon")?;
+    let kib: f64 = line.split_whitespace().nth(1).ok_or("no RssAnon")?.parse()?;
     Ok(kib / 1024.0)
 }
 
-/// The backlog, then the copy of everything.
-pub async fn run(dsn: &str, documents_max: usize) -> Result<Vec<Row>, Failure> {
-    Ok(vec![backlog(dsn).await?].into_iter().chain(copy(dsn, documents_max).await?).collect())
-}
-
-async fn backlog(dsn: &str) -> Result<Row, Failure> {
+/// What was written while nobody replicated.
+pub async fn backlog(dsn: &str) -> Result<Row, Failure> {
     let own = insert_rate(dsn, BACKLOG).await?;
     let world = World::new(dsn, "bench_backlog").await?;
     // An empty shadow is filled at once, so what is written now comes by the feed.
@@ -117,7 +113,8 @@ async fn backlog(dsn: &str) -> Result<Row, Failure> {
     Ok(Row::figure(name, raw, layer, wanted / rate, "×", 1.0))
 }
 
-async fn copy(dsn: &str, documents: usize) -> Result<[Row; 2], Failure> {
+/// Everything, to a shadow that has nothing.
+pub async fn copy(dsn: &str, documents: usize) -> Result<[Row; 2], Failure> {
     let own = insert_rate(dsn, documents.min(BACKLOG)).await?;
     let world = World::new(dsn, "bench_copy").await?;
     world.fill(documents).await?;

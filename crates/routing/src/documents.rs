@@ -93,6 +93,7 @@ impl DocumentRoute {
         &self,
         path: &DocumentPath,
         context: &CallContext,
+        compare: Option<&Compare>,
     ) -> Result<Option<Document>> {
         let mut turn = None;
         if let Some(reads) = self.shadow_reads(context) {
@@ -106,13 +107,18 @@ impl DocumentRoute {
         if let Some(reads) = &self.reads {
             reads.saw(found.as_ref());
         }
-        if let Some(compare) = self.compare_of(context) {
+        if let Some(compare) = compare {
             compare.got(path, found.as_ref());
         }
         Ok(found)
     }
 
-    async fn query_routed(&self, plan: &QueryPlan, context: &CallContext) -> Result<Vec<Document>> {
+    async fn query_routed(
+        &self,
+        plan: &QueryPlan,
+        context: &CallContext,
+        compare: Option<&Compare>,
+    ) -> Result<Vec<Document>> {
         let mut turn = None;
         // Expired tombstones leave the shadow first, so who asks for tombstones asks the primary.
         if let Some(reads) = self.shadow_reads(context).filter(|_| !plan.show_deleted()) {
@@ -126,14 +132,21 @@ impl DocumentRoute {
         if let Some(reads) = &self.reads {
             reads.saw_all();
         }
-        if let Some(compare) = self.compare_of(context) {
+        if let Some(compare) = compare {
             compare.queried(plan, &found);
         }
         Ok(found)
     }
 
+    /// What compares reads of this kind.
+    fn compares(&self, context: &CallContext) -> Option<&Compare> {
+        let compare = self.compare.as_ref()?;
+        self.strategy.plan(context.operation).compare.map(|_| compare)
+    }
+
+    /// What compares this read, if it is among the few that are.
     fn compare_of(&self, context: &CallContext) -> Option<&Compare> {
-        self.strategy.plan(context.operation).compare.and(self.compare.as_ref())
+        self.compares(context).filter(|compare| compare.takes(context.operation))
     }
 
     /// What takes a copy of the writes of `operation`.
@@ -179,9 +192,9 @@ impl DocumentBackend for DocumentRoute {
         'path: 'read,
         'context: 'read,
     {
-        match (&self.reads, &self.compare) {
+        match (&self.reads, self.compare_of(context)) {
             (None, None) => self.primary.get(path, context),
-            _ => Box::pin(self.get_routed(path, context)),
+            (_, compare) => Box::pin(self.get_routed(path, context, compare)),
         }
     }
 
@@ -202,8 +215,9 @@ impl DocumentBackend for DocumentRoute {
         if let Some(reads) = &self.reads {
             found.iter().for_each(|document| reads.saw(document.as_ref()));
         }
-        if let Some(compare) = self.compare_of(context) {
-            paths.iter().zip(&found).for_each(|(path, found)| compare.got(path, found.as_ref()));
+        if let Some(compare) = self.compares(context) {
+            let taken = paths.iter().zip(&found).filter(|_| compare.takes(context.operation));
+            taken.for_each(|(path, found)| compare.got(path, found.as_ref()));
         }
         Ok(found)
     }
@@ -231,9 +245,9 @@ impl DocumentBackend for DocumentRoute {
         'plan: 'read,
         'context: 'read,
     {
-        match (&self.reads, &self.compare) {
+        match (&self.reads, self.compare_of(context)) {
             (None, None) => self.primary.query(plan, context),
-            _ => Box::pin(self.query_routed(plan, context)),
+            (_, compare) => Box::pin(self.query_routed(plan, context, compare)),
         }
     }
 

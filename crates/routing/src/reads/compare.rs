@@ -1,9 +1,9 @@
 //! `reads: both`: the shadow is asked what the primary was asked, later and elsewhere, and the answers are compared.
 //!
-//! A read pays for a look at a counter and a place in a queue; if there is none, it is not compared.
+//! Most reads pay for a look at a counter alone: only so many a second are compared, and only if there is a place in the queue.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::Counter;
@@ -78,7 +78,7 @@ impl Class {
 /// Takes what was read and compares it in the background.
 pub(crate) struct Compare {
     jobs: mpsc::Sender<Job>,
-    rate: Rate,
+    rate: Arc<Rate>,
     counters: Arc<Counters>,
 }
 
@@ -90,6 +90,7 @@ impl Compare {
         rules: &ReadRules,
     ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let rate = Arc::new(Rate::new(rules.compares_per_second));
         let counters = Arc::new(Counters::new());
         let link = Arc::clone(replication.link());
         let worker = Worker {
@@ -99,34 +100,44 @@ impl Compare {
             counters: Arc::clone(&counters),
             noted: Noted::default(),
         };
+        let renewed = Arc::clone(&rate);
         tokio::spawn(async move {
             tokio::select! {
                 () = link.closed() => {}
                 () = worker.run(queue) => {}
+                () = renewed.renew() => {}
             }
         });
-        Self { jobs, rate: Rate::new(rules.compares_per_second), counters }
+        Self { jobs, rate, counters }
+    }
+
+    /// Whether a read that is about to be answered shall be compared. Asked before, so that others go the short way.
+    pub(crate) fn takes(&self, operation: Operation) -> bool {
+        let takes = self.rate.take();
+        if !takes {
+            self.counters.count(operation, Class::Dropped);
+        }
+        takes
     }
 
     pub(crate) fn got(&self, path: &DocumentPath, answer: Option<&Document>) {
-        self.offer(0, || Job {
+        self.offer(Operation::Read, || Job {
             question: Question::Get(path.clone()),
             answer: answer.cloned().into_iter().collect(),
         });
     }
 
     pub(crate) fn queried(&self, plan: &QueryPlan, answer: &[Document]) {
-        self.offer(1, || Job {
+        self.offer(Operation::Query, || Job {
             question: Question::Query(Box::new(plan.clone())),
             answer: answer.to_vec(),
         });
     }
 
-    fn offer(&self, operation: usize, job: impl FnOnce() -> Job) {
-        let taken =
-            self.rate.allows() && self.jobs.try_reserve().map(|place| place.send(job())).is_ok();
-        if !taken {
-            self.counters.count(operation, Class::Dropped);
+    fn offer(&self, operation: Operation, job: impl FnOnce() -> Job) {
+        match self.jobs.try_reserve() {
+            Ok(place) => place.send(job()),
+            Err(_) => self.counters.count(operation, Class::Dropped),
         }
     }
 }
@@ -140,21 +151,29 @@ impl std::fmt::Debug for Compare {
 /// So many in each second.
 struct Rate {
     per_second: u32,
-    window: Mutex<(Instant, u32)>,
+    left: AtomicU32,
 }
 
 impl Rate {
     fn new(per_second: u32) -> Self {
-        Self { per_second, window: Mutex::new((Instant::now(), 0)) }
+        Self { per_second, left: AtomicU32::new(per_second) }
     }
 
-    fn allows(&self) -> bool {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.1 >= self.per_second && window.0.elapsed() >= Duration::from_secs(1) {
-            *window = (Instant::now(), 0);
+    fn take(&self) -> bool {
+        // Looked at first, as writing to what all cores share is what would cost.
+        self.left.load(Ordering::Relaxed) > 0
+            && self
+                .left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok()
+    }
+
+    /// Never ends.
+    async fn renew(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.left.store(self.per_second, Ordering::Relaxed);
         }
-        window.1 = window.1.saturating_add(1);
-        window.1 <= self.per_second
     }
 }
 
@@ -179,7 +198,8 @@ impl Counters {
         self.sums[class as usize].load(Ordering::Relaxed)
     }
 
-    fn count(&self, operation: usize, class: Class) {
+    fn count(&self, operation: Operation, class: Class) {
+        let operation = usize::from(operation == Operation::Query);
         self.metrics[operation][class as usize].increment(1);
         self.sums[class as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -218,7 +238,10 @@ impl Worker {
     }
 
     async fn work_on(&mut self, job: &Job) {
-        let operation = usize::from(matches!(job.question, Question::Query(_)));
+        let operation = match job.question {
+            Question::Get(_) => Operation::Read,
+            Question::Query(_) => Operation::Query,
+        };
         let class = self.compare(job).await;
         self.counters.count(operation, class);
         self.noted.is_old = true;

@@ -74,23 +74,23 @@ impl<'term> Fill<'term> {
 
     async fn copy(&mut self) -> Result<(), Interrupt> {
         let mut page = self.next_page(self.body.copied_to.clone()).await?;
-        while let Some(last) = page.last().map(|last| last.path().as_str().to_owned()) {
-            let count = page.len() as u64;
+        while let Some(last) = page.last().map(|last| last.path().clone()) {
+            let (count, started) = (page.len() as u64, Instant::now());
             self.page_size.learn(&page);
             let records = self.page_size.records();
+            let after = Some(last.as_str().to_owned());
             // The next page is read while this one is applied.
             let (applied, next) = tokio::join!(
                 self.applier.apply(page),
-                timed(scan(&*self.applier.primary, Some(last.clone()), records))
+                scan(&*self.applier.primary, after.clone(), records)
             );
             applied?;
-            let (next, took) = next?;
-            self.body.copied_to = Some(last);
+            page = next?;
+            self.body.copied_to = after;
             self.body.copied += count;
             self.save().await?;
             self.count(count);
-            self.pause(took, next.len()).await;
-            page = next;
+            self.pause(started.elapsed(), &last).await?;
         }
         self.body.copy_done = true;
         self.save().await
@@ -109,11 +109,23 @@ impl<'term> Fill<'term> {
         }
     }
 
-    async fn pause(&mut self, took: Duration, records: usize) {
-        let pause = self.throttle.after(took, records);
+    async fn pause(&mut self, work: Duration, known: &DocumentPath) -> Result<()> {
+        let pause = self.throttle.after(work, self.answer_time(known).await?);
         let shown = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         self.applier.counts.fill_pause_ms.store(shown, Ordering::Relaxed);
         tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// How long the primary takes for one record: the quicker of two answers, as a single one may be late for no reason of its own.
+    async fn answer_time(&self, known: &DocumentPath) -> Result<Duration> {
+        let mut quicker = Duration::MAX;
+        for _ in 0..2 {
+            let started = Instant::now();
+            self.applier.primary.get_many(std::slice::from_ref(known), &strong()).await?;
+            quicker = quicker.min(started.elapsed());
+        }
+        Ok(quicker)
     }
 
     /// Looks at every record of the shadow whether the primary has one. A shadow that began empty has nothing too much, but
@@ -166,11 +178,6 @@ impl<'term> Fill<'term> {
 /// Whether a database has any record at all.
 pub(crate) async fn is_empty(backend: &dyn DocumentBackend) -> Result<bool> {
     Ok(scan(backend, None, 1).await?.is_empty())
-}
-
-async fn timed<T>(work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {
-    let started = Instant::now();
-    work.await.map(|value| (value, started.elapsed()))
 }
 
 /// Nothing under this lock can panic half-way.
