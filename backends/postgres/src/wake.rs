@@ -145,9 +145,8 @@ async fn serve(
             hearer.heard();
         }
     };
-    let (client, driver) = connector.connect_listening(news).await?;
-    // Both end with this function, whichever way.
-    let _driver = AbortOnDrop(driver);
+    // Its driver ends with it, and both with this function, whichever way.
+    let client = connector.connect_listening(news).await?;
     let failed = |error: tokio_postgres::Error| from_postgres(&error);
     let rows = client.query_typed("SELECT pg_backend_pid()", &[]).await.map_err(failed)?;
     let own = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default();
@@ -173,13 +172,5 @@ async fn serve(
         if client.is_closed() {
             return Err(closed());
         }
-    }
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
