@@ -247,10 +247,10 @@ impl Connector {
         tokio::time::timeout(self.connect_max, fit).await.unwrap_or(Err(Fault::Late))
     }
 
-    /// A connection whose messages the caller drives; `news` gets each notification's sender.
+    /// A connection whose messages the caller drives; `news` gets each notification's sender and payload.
     pub(crate) async fn connect_listening(
         &self,
-        news: impl FnMut(i32) + Send + 'static,
+        news: impl FnMut(i32, &str) + Send + 'static,
     ) -> Result<ClientWrapper> {
         let config = &self.target.config;
         let connecting = async {
@@ -293,7 +293,7 @@ where
 
 async fn listen<S, T>(
     mut connection: tokio_postgres::Connection<S, T>,
-    mut news: impl FnMut(i32) + Send,
+    mut news: impl FnMut(i32, &str) + Send,
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -302,7 +302,7 @@ async fn listen<S, T>(
         let message = std::future::poll_fn(|context| connection.poll_message(context)).await;
         match message {
             Some(Ok(tokio_postgres::AsyncMessage::Notification(notification))) => {
-                news(notification.process_id());
+                news(notification.process_id(), notification.payload());
             }
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return,
