@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use deadpool_postgres::ClientWrapper;
 use syntrix_storage_core::{AddressTls, Error, ErrorKind, Result, SettingsNode, Transport};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::error::{from_postgres, not_started, standby};
+use crate::error::{damaged, from_postgres, late, not_started, standby};
+use crate::row::value;
 use crate::settings::{Pooler, Settings};
 use crate::standby::{IS_STANDBY, Standby};
 use crate::tls::Tls;
@@ -124,6 +126,8 @@ pub(crate) struct Connector {
     target: Target,
     tls: Tls,
     pooler: Pooler,
+    /// Longest time until a server has taken a connection, and as long again for its first answer.
+    connect_max: Duration,
     /// Set if it leads to standbys.
     standby: Option<Standby>,
 }
@@ -138,16 +142,25 @@ impl Connector {
             true => Tls::verified(&settings.tls.within(data_dir))?,
             false => Tls::Off,
         };
-        Ok(Self { target, tls, pooler: settings.pooler, standby: None })
+        let (hosts, addresses) = (target.config.get_hosts(), target.config.get_hostaddrs());
+        // Each host has the time for itself.
+        let hosts = u32::try_from(hosts.len().max(addresses.len())).unwrap_or(u32::MAX);
+        let connect_max = settings.connect_timeout.0.saturating_mul(hosts);
+        Ok(Self { target, tls, pooler: settings.pooler, connect_max, standby: None })
     }
 
-    /// As it is, or to standbys if the server is one.
+    /// As it is, or to standbys if no host takes writes and there is one that reads.
     pub(crate) async fn into_replica(mut self) -> Result<Self> {
-        self.target.config.target_session_attrs(TargetSessionAttrs::Any);
-        let failed = |error| not_started(from_postgres(&error));
-        let (client, _driver) = self.connect_raw().await.map_err(failed)?;
-        let rows = client.query_typed(IS_STANDBY, &[]).await.map_err(failed)?;
-        let is_standby = rows.first().is_some_and(|row| row.get(0));
+        let configured = self.target.config.get_target_session_attrs();
+        let mut probed = self.leads_to_standby().await;
+        if probed.is_err() && configured != TargetSessionAttrs::Any {
+            self.target.config.target_session_attrs(TargetSessionAttrs::Any);
+            probed = self.leads_to_standby().await;
+        }
+        let is_standby = probed?;
+        if !is_standby {
+            self.target.config.target_session_attrs(configured);
+        }
         if is_standby && !self.has_sessions() {
             return Err(Error::new(ErrorKind::ConfigInvalid, "").with_message(
                 "a standby is read through connections of its own; set `pooler: none` and name the standby's own address",
@@ -157,6 +170,14 @@ impl Connector {
         Ok(self)
     }
 
+    async fn leads_to_standby(&self) -> Result<bool> {
+        let client = self.connect_any().await?;
+        let asked = client.query_typed(IS_STANDBY, &[]);
+        let rows = tokio::time::timeout(self.connect_max, asked).await.map_err(|_| late())?;
+        let rows = rows.map_err(|error| not_started(from_postgres(&error)))?;
+        value(rows.first().ok_or_else(damaged)?, 0)
+    }
+
     /// The standbys that it leads to, if any.
     pub(crate) fn standby(&self) -> Option<&Standby> {
         self.standby.as_ref()
@@ -164,6 +185,11 @@ impl Connector {
 
     pub(crate) fn config(&self) -> &Config {
         &self.target.config
+    }
+
+    /// Longest time until a server has taken a connection.
+    pub(crate) fn connect_max(&self) -> Duration {
+        self.connect_max
     }
 
     /// Whether a connection is a session of our own, with prepared statements and settings.
@@ -188,41 +214,60 @@ impl Connector {
     }
 
     /// A connection, ready for statements.
-    pub(crate) async fn connect(&self) -> Result<(Client, JoinHandle<()>)> {
-        let connected = self.connect_raw().await;
-        let (client, driver) = connected.map_err(|error| not_started(from_postgres(&error)))?;
+    pub(crate) async fn connect(&self) -> Result<ClientWrapper> {
+        let client = self.connect_any().await?;
         self.set_up(&client).await.map_err(|fault| fault.error())?;
-        Ok((client, driver))
+        Ok(client)
+    }
+
+    /// A connection to whatever server it is. Its driver ends with it.
+    async fn connect_any(&self) -> Result<ClientWrapper> {
+        self.in_time(self.connect_raw()).await
+    }
+
+    /// The driver's own limit is the socket's: a server that takes it and is silent would be waited for without end.
+    async fn in_time(
+        &self,
+        connecting: impl Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>>,
+    ) -> Result<ClientWrapper> {
+        let connected = tokio::time::timeout(self.connect_max, connecting).await;
+        let (client, driver) =
+            connected.map_err(|_| late())?.map_err(|error| not_started(from_postgres(&error)))?;
+        Ok(ClientWrapper::new(client, driver))
     }
 
     /// Makes a new connection fit for statements.
     pub(crate) async fn set_up(&self, client: &Client) -> Result<(), Fault> {
-        match &self.standby {
-            None => set_up(client, self.has_sessions()).await,
-            Some(standby) => standby.set_up(client).await,
-        }
-    }
-
-    /// A connection whose messages the caller drives; `news` gets each notification's sender.
-    pub(crate) async fn connect_listening(
-        &self,
-        news: impl FnMut(i32) + Send + 'static,
-    ) -> Result<(Client, JoinHandle<()>)> {
-        let failed = |error| not_started(from_postgres(&error));
-        let (client, driver) = match &self.tls {
-            Tls::Off => {
-                let (client, connection) =
-                    self.target.config.connect(NoTls).await.map_err(failed)?;
-                (client, tokio::spawn(listen(connection, news)))
-            }
-            Tls::On(tls) => {
-                let (client, connection) =
-                    self.target.config.connect(tls.clone()).await.map_err(failed)?;
-                (client, tokio::spawn(listen(connection, news)))
+        let fit = async {
+            match &self.standby {
+                None => set_up(client, self.has_sessions()).await,
+                Some(standby) => standby.set_up(client).await,
             }
         };
-        set_up(&client, true).await.map_err(|fault| fault.error())?;
-        Ok((client, driver))
+        tokio::time::timeout(self.connect_max, fit).await.unwrap_or(Err(Fault::Late))
+    }
+
+    /// A connection whose messages the caller drives; `news` gets each notification's sender and payload.
+    pub(crate) async fn connect_listening(
+        &self,
+        news: impl FnMut(i32, &str) + Send + 'static,
+    ) -> Result<ClientWrapper> {
+        let config = &self.target.config;
+        let connecting = async {
+            Ok(match &self.tls {
+                Tls::Off => {
+                    let (client, connection) = config.connect(NoTls).await?;
+                    (client, tokio::spawn(listen(connection, news)))
+                }
+                Tls::On(tls) => {
+                    let (client, connection) = config.connect(tls.clone()).await?;
+                    (client, tokio::spawn(listen(connection, news)))
+                }
+            })
+        };
+        let client = self.in_time(connecting).await?;
+        self.set_up(&client).await.map_err(|fault| fault.error())?;
+        Ok(client)
     }
 
     /// Asks the server to stop what `client` runs.
@@ -248,7 +293,7 @@ where
 
 async fn listen<S, T>(
     mut connection: tokio_postgres::Connection<S, T>,
-    mut news: impl FnMut(i32) + Send,
+    mut news: impl FnMut(i32, &str) + Send,
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -257,7 +302,7 @@ async fn listen<S, T>(
         let message = std::future::poll_fn(|context| connection.poll_message(context)).await;
         match message {
             Some(Ok(tokio_postgres::AsyncMessage::Notification(notification))) => {
-                news(notification.process_id());
+                news(notification.process_id(), notification.payload());
             }
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return,
@@ -269,6 +314,8 @@ async fn listen<S, T>(
 #[derive(Debug)]
 pub(crate) enum Fault {
     Standby,
+    /// The server took the connection and was silent.
+    Late,
     /// A setting of the role or server, and it is not for us to change it: what to do.
     Setting(&'static str),
     Driver(tokio_postgres::Error),
@@ -278,6 +325,7 @@ impl Fault {
     pub(crate) fn error(&self) -> Error {
         match self {
             Self::Standby => standby(),
+            Self::Late => late(),
             Self::Setting(remedy) => Error::new(ErrorKind::ConfigInvalid, "").with_message(*remedy),
             Self::Driver(error) => not_started(from_postgres(error)),
         }

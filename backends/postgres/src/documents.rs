@@ -13,6 +13,7 @@ use syntrix_storage_core::{
 
 use crate::error::closed;
 use crate::store::Lease;
+use crate::wake::{Log, Wake};
 use crate::{KIND, indexes, maintenance, reads, standby, watch};
 
 /// The documents of one schema.
@@ -89,29 +90,29 @@ impl DocumentBackend for Documents {
 
     async fn feed(&self, from: &Feed, until: Option<&Position>, limit: usize) -> Result<FeedPage> {
         let store = self.lease.store()?.primary()?;
-        let news = store.wake.count();
+        let news = store.wake.count(Log::Documents);
         let page = watch::feed(store, from, until, limit).await?;
         if !page.more && until.is_none() {
-            store.wake.reached(&page.end, news);
+            store.wake.reached(Log::Documents, &page.end, news);
         }
         Ok(page)
     }
 
     async fn feed_end(&self) -> Result<(Position, Timestamp)> {
         let store = self.lease.store()?.primary()?;
-        let news = store.wake.count();
+        let news = store.wake.count(Log::Documents);
         let mut session = store.pool.session().await?;
         let (end, commit_time) = watch::end(&mut session, &store.texts).await?;
-        store.wake.reached(&end, news);
+        store.wake.reached(Log::Documents, &end, news);
         Ok((end, commit_time))
     }
 
     async fn wait_for_change(&self, position: &Position, timeout: Duration) -> Result<()> {
         let store = self.lease.store()?.primary()?;
-        let count = match store.wake.count_at(position) {
+        let count = match store.wake.count_at(Log::Documents, position) {
             Some(count) => count,
             None => {
-                let count = store.wake.count();
+                let count = store.wake.count(Log::Documents);
                 let page = watch::feed(store, &Feed::After(position.clone()), None, 1).await?;
                 if page.more || !page.changes.is_empty() {
                     return Ok(());
@@ -119,7 +120,9 @@ impl DocumentBackend for Documents {
                 count
             }
         };
-        store.wake.wait(count, timeout).await
+        // News or time: the caller looks at the log in any case.
+        store.wake.wait(Log::Documents, count, Wake::end_of(timeout)).await?;
+        Ok(())
     }
 
     async fn trim_feed(&self, before: Timestamp, limit: usize) -> Result<usize> {

@@ -130,9 +130,7 @@ pub(crate) fn from_pool(error: &PoolError) -> Error {
         PoolError::Timeout(TimeoutType::Wait) => Error::new(ErrorKind::Unavailable, "")
             .with_retry(Retry::Safe)
             .with_message("every connection is busy; raise poolConnectionsMax or acquireTimeout"),
-        PoolError::Timeout(_) => Error::new(ErrorKind::Unavailable, "")
-            .with_retry(Retry::Safe)
-            .with_message("the server did not take the connection in time"),
+        PoolError::Timeout(_) => late(),
         PoolError::Closed => closed(),
         PoolError::PostCreateHook(HookError::Backend(error)) => not_started(from_postgres(error)),
         PoolError::PostCreateHook(_) => standby(),
@@ -145,6 +143,13 @@ pub(crate) fn from_pool(error: &PoolError) -> Error {
 /// Without a connection nothing was sent.
 pub(crate) fn not_started(error: Error) -> Error {
     if error.kind() == ErrorKind::Unavailable { error.with_retry(Retry::Safe) } else { error }
+}
+
+/// A server that is there and does not answer.
+pub(crate) fn late() -> Error {
+    Error::new(ErrorKind::Unavailable, "")
+        .with_retry(Retry::Safe)
+        .with_message("the server did not take the connection in time")
 }
 
 /// A standby where a primary is needed.

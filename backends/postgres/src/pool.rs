@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use tokio_postgres::{Client, Config};
 
 use crate::connect::{Connector, Fault};
-use crate::error::{from_pool, standby};
+use crate::error::{from_pool, late, standby};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::standby::Need;
 
 const STANDBY: &str = "standby";
+const LATE: &str = "late";
 /// Looking at a connection before it is used again is local.
 const RECYCLE_MAX: Duration = Duration::from_secs(1);
 
@@ -42,7 +43,7 @@ impl Pool {
         let pool = Deadpool::builder(manager)
             .max_size(settings.pool_connections_max as usize)
             .wait_timeout(Some(settings.acquire_timeout.0))
-            .create_timeout(Some(settings.connect_timeout.0 + RECYCLE_MAX))
+            .create_timeout(Some(connector.connect_max() + RECYCLE_MAX))
             .recycle_timeout(Some(RECYCLE_MAX))
             .runtime(Runtime::Tokio1)
             .post_create(Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
@@ -111,6 +112,7 @@ pub(crate) fn answer_max(settings: &Settings) -> Duration {
 fn hook_error(fault: Fault) -> HookError {
     match fault {
         Fault::Standby => HookError::message(STANDBY),
+        Fault::Late => HookError::message(LATE),
         Fault::Setting(remedy) => HookError::message(remedy),
         Fault::Driver(error) => HookError::Backend(error),
     }
@@ -121,6 +123,7 @@ fn pool_error(error: &deadpool_postgres::PoolError) -> Error {
         deadpool_postgres::PoolError::PostCreateHook(HookError::Message(text)) => {
             match text.as_ref() {
                 STANDBY => standby(),
+                LATE => late(),
                 remedy => Error::new(ErrorKind::ConfigInvalid, "").with_message(remedy.to_owned()),
             }
         }

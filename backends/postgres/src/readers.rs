@@ -108,8 +108,7 @@ impl Readers {
             return Err(closed());
         }
         let connect = || self.connector.connect();
-        let (client, driver) = patiently(self.acquire_max, connect).await?;
-        let client = Arc::new(ClientWrapper::new(client, driver));
+        let client = Arc::new(patiently(self.acquire_max, connect).await?);
         lane.set(Some(Arc::clone(&client)));
         // Closed meanwhile: nobody else would let go of it.
         if self.closed.load(Ordering::SeqCst) {

@@ -26,13 +26,15 @@ pub(crate) async fn since(store: &Store, place: &Position, limit: usize) -> Resu
     let limit = limit.max(1);
     let rows = read(store, &from, limit).await?;
     let first = rows.first().ok_or_else(damaged)?;
-    let (now, timeline) = (snapshot(first, CHANGE + 2)?, timeline(first, CHANGE + 4)?);
-    let beyond = |snapshot: &Snapshot| snapshot.xmax > now.xmax;
+    let (uncut, timeline) = (snapshot(first, CHANGE + 2)?, timeline(first, CHANGE + 4)?);
+    // The highest transaction goes back where an older one has waited for the row: a place is measured by the server's own.
+    let beyond = |snapshot: &Snapshot| snapshot.xmax > uncut.xmax;
     // Another server was promoted. It may have lost transactions and given out their numbers again.
     let is_other = from.timeline != 0 && timeline != from.timeline;
     if is_other || beyond(&from.seen) || from.window.as_ref().is_some_and(beyond) {
         return Err(Error::token_expired(ExpiredReason::Diverged, None));
     }
+    let now = on_disk(uncut, first, CHANGE + 3)?;
     let there = rows.iter().filter(|row| !matches!(row.try_get(0), Ok(None::<&str>)));
     let full = there.clone().count() > limit;
     let end = from.window.clone().unwrap_or_else(|| now.clone());
@@ -75,14 +77,17 @@ fn anchor(row: &Row) -> Result<Anchor> {
 pub(crate) async fn end(store: &Store) -> Result<Position> {
     let rows = store.pool.session().await?.query(&store.texts.user_changes_end, &[]).await?;
     let row = rows.first().ok_or_else(damaged)?;
-    let (now, timeline) = (snapshot(row, 0)?, timeline(row, 2)?);
+    let (now, timeline) = (on_disk(snapshot(row, 0)?, row, 1)?, timeline(row, 2)?);
     Ok(LogPlace { timeline, ..LogPlace::boundary(now, BOUNDARY) }.encode())
 }
 
-/// The snapshot in a column, up to the transaction in the next one.
 fn snapshot(row: &Row, column: usize) -> Result<Snapshot> {
-    let snapshot = Snapshot::parse(value(row, column)?).ok_or_else(damaged)?;
-    Ok(snapshot.up_to(unsigned(value(row, column + 1)?)?))
+    Snapshot::parse(value(row, column)?).ok_or_else(damaged)
+}
+
+/// The snapshot up to the transaction in a column.
+fn on_disk(snapshot: Snapshot, row: &Row, column: usize) -> Result<Snapshot> {
+    Ok(snapshot.up_to(unsigned(value(row, column)?)?))
 }
 
 fn timeline(row: &Row, column: usize) -> Result<u32> {

@@ -18,6 +18,7 @@ use crate::row::{timestamp, value};
 use crate::session::{Parameter, Session};
 use crate::sql::in_schema;
 use crate::store::{Lease, Texts};
+use crate::wake::{Log, Wake, Woken};
 use crate::{KIND, catalogue, maintenance, user_changes};
 
 /// What [`record`] reads, in its order. A macro, so that statements are made by the compiler.
@@ -208,7 +209,7 @@ impl UserBackend for Users {
             }
         }?;
         if applied == UserApplied::Yes {
-            store.wake.committed();
+            store.wake.committed(Log::Accounts);
         }
         Ok(applied)
     }
@@ -250,36 +251,42 @@ impl UserBackend for Users {
 
     async fn changes_since(&self, place: &Position, limit: usize) -> Result<UserChanges> {
         let store = self.lease.store()?;
-        let news = store.wake.count();
+        let news = store.wake.count(Log::Accounts);
         let changes = user_changes::since(store, place, limit).await?;
         if !changes.more {
-            store.wake.reached(&changes.end, news);
+            store.wake.reached(Log::Accounts, &changes.end, news);
         }
         Ok(changes)
     }
 
     async fn changes_end(&self) -> Result<Position> {
         let store = self.lease.store()?;
-        let news = store.wake.count();
+        let news = store.wake.count(Log::Accounts);
         let end = user_changes::end(store).await?;
-        store.wake.reached(&end, news);
+        store.wake.reached(Log::Accounts, &end, news);
         Ok(end)
     }
 
     async fn wait_for_change(&self, place: &Position, timeout: Duration) -> Result<()> {
         let store = self.lease.store()?;
-        let count = match store.wake.count_at(place) {
-            Some(count) => count,
-            None => {
-                let count = store.wake.count();
-                let changes = user_changes::since(store, place, 1).await?;
-                if changes.more || !changes.records.is_empty() {
-                    return Ok(());
+        let (end, mut known) = (Wake::end_of(timeout), store.wake.count_at(Log::Accounts, place));
+        loop {
+            let count = match known {
+                Some(count) => count,
+                None => {
+                    let count = store.wake.count(Log::Accounts);
+                    let changes = user_changes::since(store, place, 1).await?;
+                    if changes.more || !changes.records.is_empty() {
+                        return Ok(());
+                    }
+                    count
                 }
-                count
+            };
+            match store.wake.wait(Log::Accounts, count, end).await? {
+                Woken::Over => return Ok(()),
+                Woken::Look => known = None,
             }
-        };
-        store.wake.wait(count, timeout).await
+        }
     }
 
     async fn ensure_indexes(&self) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::error::{closed, lost};
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::store::Texts;
-use crate::wake::Wake;
+use crate::wake::{Log, Wake};
 
 /// Most statements that write at the same time. While they run, what comes meanwhile becomes the next one: with more of
 /// them the batches are smaller, with fewer the waits for disk and network are not hidden behind each other.
@@ -175,7 +175,7 @@ impl Writers {
             Err(error) => writes.iter().map(|_| Err(repeated(&error))).collect(),
         };
         if answers.iter().any(|answer| matches!(answer, Ok(Applied::Yes(_)))) {
-            self.wake.committed();
+            self.wake.committed(Log::Documents);
         }
         answers
     }

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use syntrix_storage_core::backend::{UserBackend, UserChanges};
-use syntrix_storage_core::{ExpiredReason, Operation, Position};
+use syntrix_storage_core::{ExpiredReason, Operation, Position, Result};
 
 use crate::common::{Fixture, context, provider};
 use crate::identities::{insert, record};
@@ -81,6 +82,79 @@ async fn a_place_of_another_timeline_is_of_another_history() {
         let error = users.changes_since(&place, 1).await.expect_err("another timeline");
         assert_eq!(error.expired_reason(), Some(ExpiredReason::Diverged));
     }
+}
+
+/// Then no row has the transaction any more that was the highest one.
+#[tokio::test]
+async fn a_place_outlives_the_write_of_an_older_transaction_that_waited_for_the_row() {
+    let fixture = Fixture::open().await;
+    let users = users_of(&fixture, &["a", "b"]).await;
+    let (slow, fast) = (fixture.raw().await, fixture.raw().await);
+    slow.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.expect("slow");
+    fast.batch_execute(&update("b")).await.expect("fast");
+    let place = users.changes_end().await.expect("end");
+    slow.batch_execute(&format!("{}; COMMIT", update("b"))).await.expect("slow");
+    let (found, page) = ids(&*users, &place, 10).await;
+    assert_eq!((found, page.more), (vec!["b".to_owned()], false));
+    assert!(ids(&*users, &page.end, 10).await.0.is_empty());
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+async fn is_woken(wait: impl Future<Output = Result<()>>) -> bool {
+    match tokio::time::timeout(Duration::from_secs(2), wait).await {
+        Ok(waited) => waited.map(|()| true).expect("wait"),
+        Err(_) => false,
+    }
+}
+
+/// A login wakes no watcher of documents, and a document no shadow of accounts: in this process and in another one.
+#[tokio::test]
+async fn accounts_and_documents_wake_those_who_wait_for_them() {
+    let one = Fixture::open().await;
+    let other = one.again().await;
+    users_of(&one, &["a"]).await;
+    for (number, waiting) in [&one, &other].into_iter().enumerate() {
+        let (documents, users) = (&waiting.documents, waiting.backend.users().expect("users"));
+        let name = format!("n{number}");
+        // The first wait opens the side connection.
+        for _ in 0..2 {
+            let end = waiting.end().await;
+            documents.wait_for_change(&end, Duration::from_millis(300)).await.expect("wait");
+        }
+        for is_account in [true, false] {
+            let (end, accounts_end) =
+                (waiting.end().await, users.changes_end().await.expect("end"));
+            let write = async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                match is_account {
+                    true => drop(users_of(&one, &[&name]).await),
+                    false => drop(one.insert(&format!("case/{name}"), json!({})).await),
+                }
+            };
+            let (by_account, by_document, ()) = tokio::join!(
+                is_woken(users.wait_for_change(&accounts_end, LONG)),
+                is_woken(documents.wait_for_change(&end, LONG)),
+                write
+            );
+            assert_eq!((by_account, by_document), (is_account, !is_account), "{name}");
+        }
+    }
+}
+
+/// Nobody notifies us behind a pooler.
+#[tokio::test]
+async fn behind_a_pooler_a_wait_for_an_account_lasts_until_there_is_one() {
+    let fixture = Fixture::with(&json!({"pooler": "transaction"})).await;
+    let users = users_of(&fixture, &["a"]).await;
+    let (end, started) = (users.changes_end().await.expect("end"), Instant::now());
+    users.wait_for_change(&end, Duration::from_millis(400)).await.expect("wait");
+    assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
+    let other = fixture.again().await;
+    let (woken, _) =
+        tokio::join!(is_woken(users.wait_for_change(&end, LONG)), users_of(&other, &["b"]));
+    assert!(woken, "only by the time limit");
+    assert_eq!(ids(&*users, &end, 10).await.0, ["b"]);
 }
 
 /// Many in one transaction: the number tells them apart.

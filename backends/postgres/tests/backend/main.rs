@@ -3,6 +3,7 @@
 mod account_feed;
 mod common;
 mod crash;
+mod hosts;
 mod identities;
 mod indexes;
 mod lifetime;
