@@ -33,6 +33,8 @@ pub(crate) struct Connections {
     client: Mutex<Option<Client>>,
     /// Whether reads go to secondaries.
     pub(crate) is_replica: bool,
+    /// Whether the uri names the one member that is spoken to, under a name that the set may not know.
+    pub(crate) is_direct: bool,
 }
 
 impl Connections {
@@ -49,14 +51,15 @@ impl Connections {
             server += &data_dir.to_string_lossy();
         }
         let is_replica = access == Access::Replica && names_secondaries(&address);
+        let is_direct = address.direct_connection == Some(true);
         let key = (tokio::runtime::Handle::current().id(), server);
         if let Some(client) = share(&key) {
-            return Ok(Self { key, client: Mutex::new(Some(client)), is_replica });
+            return Ok(Self { key, client: Mutex::new(Some(client)), is_replica, is_direct });
         }
         let options = options(settings, address, data_dir, is_replica).await?;
         let client = Client::with_options(options).map_err(|error| from_driver(&error))?;
         let client = keep(&key, client);
-        Ok(Self { key, client: Mutex::new(Some(client)), is_replica })
+        Ok(Self { key, client: Mutex::new(Some(client)), is_replica, is_direct })
     }
 
     /// The driver's client; `None` once closed.

@@ -19,6 +19,8 @@ use crate::{expression, record};
 
 /// Documents in a scan when the request names no limit.
 const SCAN_MAX: usize = 1000;
+/// So many documents are read within the moment that a member may wait for what a read must see.
+const FEW: usize = 16;
 /// The server cannot read the past of a collection that has just been made.
 const SNAPSHOT_UNAVAILABLE: i32 = 246;
 const SNAPSHOT_ATTEMPTS: u32 = 20;
@@ -73,6 +75,10 @@ pub(crate) async fn get_many(
     context: &CallContext,
     limit: Limit,
 ) -> Result<Vec<Option<Document>>> {
+    if paths.is_empty() {
+        // Asked to learn whether the member is one of the primary's.
+        Need::of(store, context).await?.check(store, limit).await?;
+    }
     let mut found: HashMap<DocumentId, Document> = HashMap::new();
     for table in Table::ALL {
         let asked: Vec<&DocumentPath> =
@@ -85,7 +91,10 @@ pub(crate) async fn get_many(
         collections.sort_unstable();
         collections.dedup();
         let filter = doc! { "_id": { "$in": keys }, "collection": { "$in": collections } };
-        let need = Need::of(store, context).await?;
+        let mut need = Need::of(store, context).await?;
+        if asked.len() > FEW {
+            need = need.met(store, limit).await?;
+        }
         let find = store.records(table).find(filter).batch_size(1001).max_time(need.short(limit));
         let documents = need.rows(find).await?;
         found.extend(documents.into_iter().map(|document| (*document.path().key(), document)));
@@ -108,6 +117,7 @@ pub(crate) async fn query(
     limit: Limit,
 ) -> Result<Vec<Document>> {
     let rows = i64::try_from(plan.rows_max()).unwrap_or(i64::MAX);
+    let need = Need::of(store, context).await?.met(store, limit).await?;
     let find = store
         .records(Table::of(plan.collection().as_str()))
         .find(expression::filter(plan))
@@ -116,7 +126,7 @@ pub(crate) async fn query(
         // One more than the limit, or the server keeps the cursor open.
         .batch_size(plan.rows_max() as u32 + 1)
         .max_time(limit.left());
-    Need::of(store, context).await?.rows(find).await
+    need.rows(find).await
 }
 
 /// Answers a plan from a snapshot and tells the cluster time of it.
@@ -196,13 +206,14 @@ pub(crate) async fn scan(
     };
     let mut documents = Vec::new();
     for table in tables {
+        let need = Need::of(store, context).await?.met(store, limit).await?;
         let find = store
             .records(table)
             .find(scan_filter(request))
             .sort(doc! { "fullpath": 1 })
             .limit(i64::try_from(rows).unwrap_or(i64::MAX))
             .max_time(limit.left());
-        documents.extend(Need::of(store, context).await?.rows(find).await?);
+        documents.extend(need.rows(find).await?);
     }
     documents.sort_by(|left, right| left.path().cmp(right.path()));
     documents.truncate(rows);

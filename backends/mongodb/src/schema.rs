@@ -1,5 +1,6 @@
 //! The metadata of each store: what it is called, what seals its tokens, how far back its history reaches.
 
+use mongodb::action::FindOne;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, doc};
 use mongodb::{Collection, Database};
@@ -72,8 +73,13 @@ impl Metadata {
         checked(found?)
     }
 
+    /// Looks for the record.
+    pub(crate) fn find(&self) -> FindOne<'_, Document> {
+        self.collection.find_one(doc! { "_id": &self.id })
+    }
+
     async fn read(&self) -> Result<Option<Document>> {
-        let found = self.collection.find_one(doc! { "_id": &self.id }).await;
+        let found = self.find().await;
         found.map_err(|error| from_driver(&error))
     }
 

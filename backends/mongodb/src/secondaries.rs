@@ -1,27 +1,42 @@
 //! Reading from secondaries: in a causal session, so the member that answers waits until it has what the read must see.
 
-use mongodb::ClientSession;
+use std::sync::Arc;
+use std::time::Duration;
+
 use mongodb::action::Find;
 use mongodb::bson::{RawDocumentBuf, Timestamp as ClusterTime, doc};
 use mongodb::error::Error as DriverError;
+use mongodb::options::{SelectionCriteria, ServerAddress};
+use mongodb::{ClientSession, Database};
 use syntrix_storage_core::backend::{CallContext, Watermark};
 use syntrix_storage_core::{Document, Error, ErrorKind, Result};
 
 use crate::calls::Limit;
 use crate::error::{closed, code_of, damaged, from_driver};
 use crate::record;
+use crate::schema::Metadata;
 use crate::server::Topology;
-use crate::store::Store;
+use crate::store::{Store, Table};
 
 /// `MaxTimeMSExpired`: the member waited in vain.
 const TIME_OVER: i32 = 50;
 /// `InvalidOptions`: the member has not even heard of the time yet.
 const UNHEARD: i32 = 72;
-/// Longest wait of a member for what a read of few documents must see. Others may need all their time for the reading itself.
-const WAIT_MAX: std::time::Duration = std::time::Duration::from_millis(50);
+/// Longest wait of a member for what a read must see.
+const WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// What one read needs of the member that answers it.
-pub(crate) struct Need(Option<ClientSession>);
+pub(crate) struct Need(Option<Causal>);
+
+struct Causal {
+    session: ClientSession,
+    /// The cluster time that the read must see.
+    reached: u64,
+    /// The member that has it.
+    member: Option<SelectionCriteria>,
+    /// Whether what must be seen was waited for already, so that a read which takes too long is only that.
+    is_there: bool,
+}
 
 impl Need {
     /// `None` inside if it needs nothing.
@@ -38,13 +53,42 @@ impl Need {
         if mark.reached > 0 {
             session.advance_operation_time(time_of(mark.reached));
         }
-        Ok(Self(Some(session)))
+        let reached = mark.reached;
+        Ok(Self(Some(Causal { session, reached, member: None, is_there: false })))
     }
 
-    /// How long a read of few documents may take.
-    pub(crate) fn short(&self, limit: Limit) -> std::time::Duration {
+    /// Waits a moment until a member has what the read must see, and stays with that member: then the read itself may take all
+    /// its time. One that waited inside the read would have all that time to wait as well.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PreconditionFailed`] if the member does not have it then.
+    pub(crate) async fn met(mut self, store: &Store, limit: Limit) -> Result<Self> {
+        if let Some(causal) = &mut self.0 {
+            let heard = Heard::of(&store.database).await?;
+            // Under this name the driver knows it, unless it was told of another one.
+            causal.member = heard.member.filter(|_| !store.is_direct()).map(only);
+            if heard.reached < causal.reached {
+                causal.wait(store, limit).await?;
+            }
+            causal.is_there = true;
+        }
+        Ok(self)
+    }
+
+    /// Whether a member answers, and has what a read must see.
+    pub(crate) async fn check(mut self, store: &Store, limit: Limit) -> Result<()> {
+        match &mut self.0 {
+            Some(causal) => causal.wait(store, limit).await,
+            None => Ok(()),
+        }
+    }
+
+    /// How long a read of few documents may take, the wait included.
+    pub(crate) fn short(&self, limit: Limit) -> Duration {
         match self.0 {
             None => limit.left(),
+            Some(Causal { is_there: true, .. }) => limit.left(),
             Some(_) => limit.left().min(WAIT_MAX),
         }
     }
@@ -52,19 +96,67 @@ impl Need {
     /// What `find` finds.
     pub(crate) async fn rows(mut self, find: Find<'_, RawDocumentBuf>) -> Result<Vec<Document>> {
         let mut documents = Vec::new();
-        let Some(session) = &mut self.0 else {
+        let Some(Causal { session, member, is_there, .. }) = &mut self.0 else {
             let mut cursor = find.await.map_err(|error| from_driver(&error))?;
             while cursor.advance().await.map_err(|error| from_driver(&error))? {
                 documents.push(record::decode(cursor.current())?);
             }
             return Ok(documents);
         };
-        let mut cursor = find.session(&mut *session).await.map_err(|error| from_member(&error))?;
-        while cursor.advance(session).await.map_err(|error| from_member(&error))? {
+        let find = match member.take() {
+            Some(member) => find.selection_criteria(member),
+            None => find,
+        };
+        let failed = |error: DriverError| match is_there {
+            true => from_driver(&error),
+            false => from_member(&error),
+        };
+        let mut cursor = find.session(&mut *session).await.map_err(failed)?;
+        while cursor.advance(session).await.map_err(failed)? {
             documents.push(record::decode(cursor.current())?);
         }
         Ok(documents)
     }
+}
+
+impl Causal {
+    /// Reads what every member has, as a read must see it.
+    async fn wait(&mut self, store: &Store, limit: Limit) -> Result<()> {
+        let metadata = Metadata::new(&store.database, store.name(Table::Data));
+        let mut find = metadata.find().max_time(limit.left().min(WAIT_MAX));
+        if let Some(member) = &self.member {
+            find = find.selection_criteria(member.clone());
+        }
+        let found = find.session(&mut self.session).await;
+        found.map(drop).map_err(|error| from_member(&error))
+    }
+}
+
+/// What a member says of itself.
+struct Heard {
+    member: Option<ServerAddress>,
+    /// The cluster time up to which it knows that a majority has everything.
+    reached: u64,
+}
+
+impl Heard {
+    /// Asks one that reads may go to.
+    async fn of(database: &Database) -> Result<Self> {
+        let mut ask = database.run_command(doc! { "hello": 1 });
+        if let Some(criteria) = database.selection_criteria() {
+            ask = ask.selection_criteria(criteria.clone());
+        }
+        let hello = ask.await.map_err(|error| from_driver(&error))?;
+        let member = hello.get_str("me").ok().and_then(|name| ServerAddress::parse(name).ok());
+        let written = hello.get_document("lastWrite").ok();
+        let confirmed = written.and_then(|written| written.get_document("majorityOpTime").ok());
+        let time = confirmed.and_then(|confirmed| confirmed.get_timestamp("ts").ok());
+        Ok(Self { member, reached: time.map_or(0, reached_of) })
+    }
+}
+
+fn only(member: ServerAddress) -> SelectionCriteria {
+    SelectionCriteria::Predicate(Arc::new(move |server| *server.address() == member))
 }
 
 fn from_member(error: &DriverError) -> Error {
@@ -81,8 +173,11 @@ pub(crate) async fn watermark(store: &Store) -> Result<Option<Watermark>> {
     let reply = ping.map_err(|error| from_driver(&error))?;
     let Ok(heard) = reply.get_document("$clusterTime") else { return Ok(None) };
     let time = heard.get_timestamp("clusterTime").map_err(|_| damaged())?;
-    let reached = u64::from(time.time) << 32 | u64::from(time.increment);
-    Ok(Some(Watermark { cluster: store.cluster, timeline: 0, reached }))
+    Ok(Some(Watermark { cluster: store.cluster, timeline: 0, reached: reached_of(time) }))
+}
+
+fn reached_of(time: ClusterTime) -> u64 {
+    u64::from(time.time) << 32 | u64::from(time.increment)
 }
 
 fn time_of(reached: u64) -> ClusterTime {

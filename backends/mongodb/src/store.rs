@@ -160,6 +160,11 @@ impl Store {
         if self.connections.is_replica { Access::Replica } else { Access::Write }
     }
 
+    /// Whether all calls reach the same member.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.connections.is_direct
+    }
+
     /// For what holds no lease.
     pub(crate) fn check_open(&self) -> Result<()> {
         self.connections.client().map(drop).ok_or_else(closed)

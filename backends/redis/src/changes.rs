@@ -29,6 +29,7 @@ pub(crate) struct Changes {
 /// Has a token's id in it and therefore prints nothing.
 struct Job {
     change: Cmd,
+    deadline: Instant,
     caller: oneshot::Sender<Answer>,
 }
 
@@ -45,18 +46,18 @@ impl Changes {
         let deadline = self.link.deadline(deadline);
         if self.link.is_cluster() {
             // Places differ, and the driver sends to each what is its own; all at the same time.
-            return within(deadline, self.alone(change)).await?;
+            return within(deadline, self.alone(change, deadline)).await?;
         }
         let (caller, told) = oneshot::channel();
         let made = async {
-            self.jobs.send(Job { change, caller }).await.map_err(|_| closed())?;
+            self.jobs.send(Job { change, deadline, caller }).await.map_err(|_| closed())?;
             told.await.map_err(|_| closed())?
         };
         within(deadline, made).await?
     }
 
-    async fn alone(&self, change: Cmd) -> Answer {
-        let mut answers = self.link.confirm(&[change]).await?;
+    async fn alone(&self, change: Cmd, deadline: Instant) -> Answer {
+        let mut answers = self.link.confirm(&[change], deadline).await?;
         answers.pop().ok_or_else(closed)?
     }
 }
@@ -64,12 +65,11 @@ impl Changes {
 async fn serve(link: Arc<Link>, mut waiting: mpsc::Receiver<Job>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let wanted = batch.drain(..).filter(|job: &Job| !job.caller.is_closed());
+        batch.retain(|job: &Job| !job.caller.is_closed());
+        let Some(earliest) = batch.iter().map(|job| job.deadline).min() else { continue };
         let (changes, callers): (Vec<_>, Vec<_>) =
-            wanted.map(|job| (job.change, job.caller)).unzip();
-        if !changes.is_empty() {
-            tell(callers, link.confirm(&changes).await);
-        }
+            batch.drain(..).map(|job| (job.change, job.caller)).unzip();
+        tell(callers, link.confirm(&changes, earliest).await);
     }
 }
 

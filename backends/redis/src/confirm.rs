@@ -4,7 +4,7 @@
 //! changes over the same connection, in the same round trip, and speaks of everything that was written before it. What too few
 //! replicas have was written nevertheless, and may stay or be lost: the caller is told that, never that it was made.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, RedisError, RedisResult, Value};
 use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
@@ -22,6 +22,15 @@ pub(crate) type Answer = Result<RedisResult<Value>>;
 
 type Answers = RedisResult<Vec<RedisResult<Value>>>;
 
+/// How long an attempt may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Until when replicas may confirm.
+    replicas: Instant,
+    /// Until when the server may answer.
+    answer: Instant,
+}
+
 /// What came back.
 struct Sent {
     generation: u64,
@@ -32,14 +41,14 @@ struct Sent {
 
 impl Link {
     /// Sends changes and waits until enough replicas have all of them; in a cluster they have the same place. Twice at most, as
-    /// [`Link::answer`].
-    pub(crate) async fn confirm(&self, changes: &[Cmd]) -> Result<Vec<Answer>> {
-        let first = self.send_confirmed(changes).await?;
+    /// [`Link::answer`]. By `earliest` the first of the callers has gone.
+    pub(crate) async fn confirm(&self, changes: &[Cmd], earliest: Instant) -> Result<Vec<Answer>> {
+        let first = self.send_confirmed(changes, earliest).await?;
         if !first.is_lost() {
             return self.judge(first);
         }
         self.discard(first.generation);
-        let second = self.send_confirmed(changes).await.map_err(|again| {
+        let second = self.send_confirmed(changes, earliest).await.map_err(|again| {
             // What was sent may have been applied, whatever the second attempt says.
             again.with_retry(Retry::IfIdempotent)
         })?;
@@ -49,19 +58,20 @@ impl Link {
         self.judge(second)
     }
 
-    async fn send_confirmed(&self, changes: &[Cmd]) -> Result<Sent> {
+    async fn send_confirmed(&self, changes: &[Cmd], earliest: Instant) -> Result<Sent> {
         let deadline = self.deadline(None);
         let (generation, connection) = self.connection(deadline).await?;
         let needed = self.replicas_needed();
-        let answers = self.send_over(&connection, changes, needed, deadline).await?;
+        let limits = Limits { replicas: self.replicas_until(earliest), answer: deadline };
+        let answers = self.send_over(&connection, changes, needed, limits).await?;
         let mut sent = Sent { generation, answers, needed };
         self.note(&sent);
         let more = self.replicas_needed();
         if let Ok(answers) = &mut sent.answers
             && more > needed
         {
-            // The server has replicas that the sentinels did not tell of: they are waited for as well.
-            let waited = self.send_over(&connection, &[], more, deadline).await?;
+            // The server has replicas that the sentinels did not tell of: they are waited for as well, in what is left.
+            let waited = self.send_over(&connection, &[], more, limits).await?;
             answers.truncate(changes.len());
             sent.answers = waited.map(|waited| answers.drain(..).chain(waited).collect());
         }
@@ -74,11 +84,14 @@ impl Link {
         connection: &Connection,
         changes: &[Cmd],
         needed: usize,
-        deadline: Instant,
+        limits: Limits,
     ) -> Result<Answers> {
         let asked = needed > 0 && self.has_sentinels();
-        let sent = connection.send_confirmed(changes, needed, self.replica_wait(), asked);
-        let answers = within(deadline, sent).await?;
+        // Nothing would mean forever to the server.
+        let wait = limits.replicas.saturating_duration_since(Instant::now());
+        let wait = wait.max(Duration::from_millis(1));
+        let sent = connection.send_confirmed(changes, needed, wait, asked);
+        let answers = within(limits.answer, sent).await?;
         let each = |answers: Vec<Value>| answers.into_iter().map(Value::extract_error).collect();
         Ok(answers.map(each))
     }

@@ -27,6 +27,10 @@ use crate::settings::Settings;
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
+/// What the answer that too few replicas confirmed needs to reach its caller in time: an idle server looks only ten times a
+/// second whether a `WAIT` is over.
+const ANSWER_MARGIN: Duration = Duration::from_millis(200);
+
 /// How often the watcher looks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -319,9 +323,12 @@ impl Link {
         self.route.has_sentinels()
     }
 
-    /// Longest wait for them.
-    pub(crate) fn replica_wait(&self) -> Duration {
-        self.replica_wait
+    /// Until when they are waited for: in time for whoever must have the answer first, and for that one's sake half as long as
+    /// the others may wait at least.
+    pub(crate) fn replicas_until(&self, earliest: Instant) -> Instant {
+        let now = Instant::now();
+        let left = earliest.saturating_duration_since(now).saturating_sub(ANSWER_MARGIN);
+        now + left.clamp(self.replica_wait / 2, self.replica_wait)
     }
 
     /// Which connection it is by now.

@@ -13,7 +13,7 @@ use syntrix_storage_core::backend::CallContext;
 use syntrix_storage_core::{Error, ErrorKind, Result, Retry, Revocation, TokenId};
 
 use crate::address::Node;
-use crate::connect::Link;
+use crate::connect::{Link, within};
 use crate::error::{damaged, state_lost};
 use crate::marks;
 use crate::record;
@@ -22,9 +22,10 @@ use crate::store::Store;
 
 /// Keys of one step: few enough that checks between two steps wait no longer than a moment.
 const STEP_KEYS: usize = 500;
-/// Tokens that one walk collects at most.
-const WINDOW_TOKENS_MAX: usize = 50_000;
-/// After this what a walk has found is forgotten: whoever goes on later sees what came meanwhile.
+/// Tokens that one walk collects at most: some 25 MB if ids have 36 bytes, 70 MB if they have the 256 that they may have.
+const WINDOW_TOKENS_MAX: usize = 200_000;
+/// So long after its walk has ended what it found is forgotten: whoever goes on later sees what came meanwhile. The time of the
+/// walk itself does not count, or one that takes longer would never give a second page.
 const WINDOW_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// What the last walk found.
@@ -34,7 +35,7 @@ pub(crate) struct Listing(tokio::sync::Mutex<Option<Window>>);
 /// Some of the tokens, in order.
 #[derive(Debug)]
 struct Window {
-    begun: Instant,
+    ended: Instant,
     after: Option<TokenId>,
     tokens: Vec<TokenId>,
     /// There are none behind the last.
@@ -66,7 +67,7 @@ impl First {
 impl Window {
     /// The tokens behind `after`, if they can be told from here. Who begins a listing gets what is there by then.
     fn behind(&self, after: Option<&TokenId>) -> Option<&[TokenId]> {
-        let after = after.filter(|_| self.begun.elapsed() < WINDOW_AGE_MAX)?;
+        let after = after.filter(|_| self.ended.elapsed() < WINDOW_AGE_MAX)?;
         let begins = self.after.as_ref().is_none_or(|begin| begin <= after);
         let ends = self.is_whole || self.tokens.last().is_some_and(|last| after < last);
         (begins && ends).then(|| self.tokens_behind(Some(after)))
@@ -93,7 +94,24 @@ pub(crate) async fn step(
 
 impl Store {
     /// Records behind `after` in the order of their tokens, `limit` unless there are fewer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] at the caller's deadline; without one each step may take as long as an operation.
     pub(crate) async fn list(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<Vec<Revocation>> {
+        let listing = self.listed(after, limit, context);
+        match context.deadline {
+            Some(deadline) => within(deadline, listing).await?,
+            None => listing.await,
+        }
+    }
+
+    async fn listed(
         &self,
         after: Option<&TokenId>,
         limit: usize,
@@ -120,6 +138,8 @@ impl Store {
         if let Some(tokens) = window.as_ref().and_then(|window| window.behind(after)) {
             return Ok(tokens.iter().take(limit).cloned().collect());
         }
+        // Or two would be held while it goes on.
+        *window = None;
         let walked = self.walk(after).await?;
         let tokens = walked.tokens_behind(after).iter().take(limit).cloned().collect();
         *window = Some(walked);
@@ -132,7 +152,6 @@ impl Store {
     ///
     /// [`ErrorKind::Unavailable`] if another server answered in between: its table is another one, and keys would be missing.
     async fn walk(&self, after: Option<&TokenId>) -> Result<Window> {
-        let begun = Instant::now();
         let nodes = self.nodes().await?;
         let generation = self.link.generation();
         let mut first = First::new(WINDOW_TOKENS_MAX);
@@ -145,7 +164,8 @@ impl Store {
             return Err(interrupted());
         }
         let First { tokens, is_whole, .. } = first;
-        Ok(Window { begun, after: after.cloned(), tokens: tokens.into_iter().collect(), is_whole })
+        let (after, tokens) = (after.cloned(), tokens.into_iter().collect());
+        Ok(Window { ended: Instant::now(), after, tokens, is_whole })
     }
 
     /// Every primary.
@@ -230,7 +250,7 @@ mod tests {
 
     fn window(after: Option<&str>, tokens: &[&str], is_whole: bool) -> Window {
         let tokens = tokens.iter().map(|text| token(text)).collect();
-        Window { begun: Instant::now(), after: after.map(token), tokens, is_whole }
+        Window { ended: Instant::now(), after: after.map(token), tokens, is_whole }
     }
 
     #[test]
@@ -259,8 +279,8 @@ mod tests {
         assert!(part.behind(None).is_none() && window(None, &[], true).behind(None).is_none());
         assert_eq!(behind(&window(None, &["d"], true), "d"), Some(vec![]));
         let mut old = window(None, &["d"], true);
-        let Some(begun) = Instant::now().checked_sub(WINDOW_AGE_MAX) else { return };
-        old.begun = begun;
+        let Some(ended) = Instant::now().checked_sub(WINDOW_AGE_MAX) else { return };
+        old.ended = ended;
         assert_eq!(behind(&old, "a"), None);
     }
 }

@@ -81,7 +81,9 @@ async fn read_entry(link: &Link, keys: &Keys) -> Result<Option<Entry>> {
 /// Replicas are to have the marks, too: without them nothing that a promoted one says is believed.
 async fn set_all(link: &Link, commands: Vec<Cmd>) -> Result<()> {
     let size = if link.is_cluster() { 1 } else { commands.len() };
-    let set = try_join_all(commands.chunks(size).map(|some| link.confirm(some))).await?;
+    let set =
+        try_join_all(commands.chunks(size).map(|some| link.confirm(some, link.deadline(None))))
+            .await?;
     let each = |answer: Answer| answer?.map(drop).map_err(|error| from_redis(&error));
     set.into_iter().flatten().try_for_each(each)
 }

@@ -59,7 +59,7 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) min_replicas: Option<u16>,
     /// Longest wait for replicas to confirm; after it the revocation is `unavailable`, and to be repeated. At most
-    /// `operationTimeout`. Default: `1s`, or `operationTimeout` if that is less.
+    /// half of `operationTimeout`: who comes while others wait waits behind them. Default: `1s`, or that half if it is less.
     #[serde(default)]
     pub(crate) replica_timeout: Option<HumanDuration>,
     /// Whether a server that is not on this machine may be spoken to without TLS. Default: false.
@@ -121,7 +121,7 @@ impl Settings {
     /// Longest wait for them.
     pub(crate) fn replica_wait(&self) -> Duration {
         let asked = self.replica_timeout.map_or(REPLICA_TIMEOUT, |asked| asked.0);
-        asked.min(self.operation_timeout.0)
+        asked.min(self.operation_timeout.0 / 2)
     }
 
     fn check(&self, block: &SettingsNode) -> Result<()> {
@@ -135,8 +135,10 @@ impl Settings {
             Some(("connectTimeout", "connectTimeout is more than nothing"))
         } else if self.replica_timeout.is_some_and(|wait| wait.0.as_millis() == 0) {
             Some(("replicaTimeout", "replicaTimeout is at least 1ms"))
-        } else if self.replica_timeout.is_some_and(|wait| wait.0 > self.operation_timeout.0) {
-            Some(("replicaTimeout", "replicaTimeout is at most operationTimeout"))
+        } else if self.replica_timeout.is_some_and(|wait| wait.0 > self.operation_timeout.0 / 2) {
+            let message = "replicaTimeout is at most half of operationTimeout, or a caller is told of a timeout and not \
+                           that replicas are missing; make operationTimeout longer or replicaTimeout shorter";
+            Some(("replicaTimeout", message))
         } else if self.cluster && self.sentinel.is_some() {
             Some((
                 "sentinel",
@@ -202,7 +204,7 @@ pub(crate) mod tests {
         assert_eq!(refused(&[addr, ("operationTimeout", "0s")]), "operationTimeout");
         assert_eq!(refused(&[addr, ("connectTimeout", "0ms")]), "connectTimeout");
         assert_eq!(refused(&[addr, ("replicaTimeout", "0s")]), "replicaTimeout");
-        assert_eq!(refused(&[addr, ("replicaTimeout", "3s")]), "replicaTimeout");
+        assert_eq!(refused(&[addr, ("replicaTimeout", "1001ms")]), "replicaTimeout");
         assert_eq!(refused(&[addr, ("minReplicas", "-1")]), "minReplicas");
         assert_eq!(refused(&[addr, ("pasword", "x")]), "pasword");
         assert_eq!(refused(&[("db", "0")]), "addr");

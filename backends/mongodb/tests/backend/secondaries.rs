@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 use serde_json::json;
-use syntrix_storage_core::backend::{Access, CallContext, DocumentBackend};
+use syntrix_storage_core::backend::{Access, CallContext, DocumentBackend, Watermark};
 use syntrix_storage_core::{Consistency, Document, ErrorKind, Operation, Query, QueryPlan};
 
 use crate::common::{Fixture, open_context, provider};
@@ -144,13 +144,8 @@ async fn listed(
 ) -> syntrix_storage_core::Result<Option<Document>> {
     let query = Query::new(collection).expect("valid").show_deleted(true);
     let plan = QueryPlan::check(query.limit(1000)).expect("valid");
-    let context = context.with_deadline(Some(Instant::now() + Duration::from_millis(200)));
-    let found = replica.query(&plan, &context).await;
-    // A list may need all its time for waiting.
-    if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout) {
-        return Err(syntrix_storage_core::Error::new(ErrorKind::PreconditionFailed, "list"));
-    }
-    Ok(found?.into_iter().find(|it| it.path() == written.path()))
+    let found = replica.query(&plan, context).await?;
+    Ok(found.into_iter().find(|it| it.path() == written.path()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,6 +189,55 @@ async fn no_pair_is_stale_while_secondaries_stop_applying_and_go_on() {
     eprintln!("{sum:?} in {:?}, reads of the secondaries {read:?}", started.elapsed());
     assert_eq!(sum.stale, 0);
     assert!(sum.fresh > pairs_wanted() / 2 && read.iter().all(|read| *read > 100), "{read:?}");
+    replica.close().await.expect("close");
+    primary.documents.close().await.expect("close");
+}
+
+/// What a replica is asked without a path decides whether it is taken for one of the primary's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_behind_refuses_quickly_whatever_is_read() {
+    let set = Set::start().await;
+    let primary = Fixture::at(&set.uri(""), NAMESPACE, &json!({})).await;
+    let first = primary.insert("rooms/first", json!({})).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let replica = replica(&set).await;
+    let plan = QueryPlan::check(Query::new("rooms").expect("valid").limit(10)).expect("valid");
+    let many = vec![first.path().clone(); 100];
+
+    let level = not_before(&*primary.documents, Operation::Read).await;
+    assert!(replica.get_many(&[], &level).await.expect("level").is_empty());
+    assert_eq!(replica.get_many(&many, &level).await.expect("level").len(), 100);
+    let mut foreign = level;
+    foreign.not_before = level.not_before.map(|mark| Watermark { cluster: 1, ..mark });
+    let refused = replica.get_many(&[], &foreign).await.expect_err("another set");
+    assert_eq!(refused.kind(), ErrorKind::ConfigInvalid);
+
+    set.stop_applying(1, true).await;
+    // The other one confirms it with the primary.
+    primary.insert("rooms/second", json!({})).await;
+    let behind = not_before(&*primary.documents, Operation::Read).await;
+    let (mut refused, mut fresh) = (0, 0);
+    for round in 0..60 {
+        let asked = Instant::now();
+        let answer = match round % 3 {
+            0 => replica.query(&plan, &behind).await.map(|found| found.len()),
+            1 => replica.get_many(&many, &behind).await.map(|_| 2),
+            _ => replica.get_many(&[], &behind).await.map(|_| 2),
+        };
+        assert!(asked.elapsed() < Duration::from_millis(500), "{round}: {:?}", asked.elapsed());
+        match answer {
+            Ok(found) => {
+                assert_eq!(found, 2);
+                fresh += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error:?}");
+                refused += 1;
+            }
+        }
+    }
+    set.stop_applying(1, false).await;
+    assert!(refused > 5 && fresh > 5, "{refused} refused, {fresh} fresh");
     replica.close().await.expect("close");
     primary.documents.close().await.expect("close");
 }

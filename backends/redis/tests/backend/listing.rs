@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -94,7 +95,7 @@ async fn case_35_every_token_is_listed_once_while_the_table_grows_and_shrinks() 
 async fn more_tokens_than_one_walk_collects_are_listed_all_the_same() {
     let server = Server::with(&["appendonly yes", "appendfsync no", "maxmemory-policy noeviction"]);
     let store = Fixture::on(&server).await;
-    let wanted = names(120_000);
+    let wanted = names(210_000);
     store_all(&server, &wanted);
     let found = listed(&store, 7000).await.unwrap();
     assert_eq!(found.len(), wanted.len());
@@ -150,6 +151,21 @@ async fn a_listing_over_lost_connections_is_whole_or_an_error() {
         cut.join().unwrap();
     }
     assert!(interrupted > 0 && whole > 0, "{whole} whole, {interrupted} interrupted");
+}
+
+/// A walk of many steps has its caller's time, not an operation's for each of them.
+#[tokio::test]
+async fn a_listing_ends_at_its_deadline() {
+    let server = Server::safe();
+    let store = Fixture::on(&server).await;
+    store.revoke("a").await.unwrap();
+    server.freeze();
+    let asked = Instant::now();
+    let hurried = read().with_deadline(Some(asked + Duration::from_millis(200)));
+    let error = store.revocations.scan(None, 10, &hurried).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    server.thaw();
 }
 
 #[tokio::test]

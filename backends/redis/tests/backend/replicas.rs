@@ -24,7 +24,7 @@ pub fn replica_of(primary: &Server) -> Server {
 }
 
 async fn open(primary: &Server, replicas: &str) -> Fixture {
-    open_within(primary, replicas, "2s").await
+    open_within(primary, replicas, "1s").await
 }
 
 /// One that does not wait long for replicas that do not answer.
@@ -95,6 +95,26 @@ async fn a_silent_replica_delays_no_check_and_what_it_lacks_is_not_acknowledged(
     replica.thaw();
     assert_eq!(store.revoke("a").await.unwrap(), RevokeOutcome::Unchanged);
     assert_eq!(other.revoke("a").await.unwrap(), RevokeOutcome::Unchanged);
+}
+
+/// A change that comes while others wait for replicas waits for them first.
+#[tokio::test]
+async fn who_waits_behind_others_is_told_of_the_replicas_and_not_of_a_timeout() {
+    let primary = Server::safe();
+    let replica = replica_of(&primary);
+    let store = Arc::new(open(&primary, "1").await);
+    replica.freeze();
+    let calls = (0..20_u64).map(|number| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(number * 70)).await;
+            store.revoke(&number.to_string()).await
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        expect_unconfirmed(&call.await.unwrap().unwrap_err(), "0");
+    }
+    replica.thaw();
 }
 
 /// Nobody is told that a rotation was won that a failover may undo, and it is not won twice.

@@ -71,7 +71,7 @@ async fn waiting_for_replicas_and_listing_need_one_right_each() {
     let error = Fixture::open(&settings).await.err().expect("opened without the right");
     assert_eq!(error.fact("redis_code"), Some("NOPERM"), "{error}");
     with_user(&server, &format!("{RULE} +wait +scan"));
-    let store = crate::replicas::open_at(&url, "1", "2s").await;
+    let store = crate::replicas::open_at(&url, "1", "1s").await;
     store.revoke("a").await.unwrap();
     let listed = store.revocations.scan(None, 10, &crate::common::read()).await.unwrap();
     assert_eq!(listed.len(), 1);
