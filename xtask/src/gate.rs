@@ -10,6 +10,7 @@ mod counts;
 mod declared;
 mod page;
 mod report;
+pub(crate) mod routes;
 mod table;
 
 use std::process::Command;
@@ -91,16 +92,19 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     gate.tests()?;
 
     let mut outcome = Outcome::default();
-    let reports = gate.conformance_runs(&mut outcome)?;
+    let mut reports = gate.conformance_runs(&mut outcome)?;
+    let routes = gate.route_runs(&mut outcome)?;
     outcome.note(gate.soak());
-    heading("summary", "backend x group");
-    print!("{}", table::render(&reports));
     if options.record && !outcome.is_clean() {
         println!("not recorded: something failed");
     }
     let record = options.record && outcome.is_clean();
-    outcome.note(counts::check(&workspace.root, &reports, record));
+    // Of routes nothing is declared.
     outcome.note(declared::check(&workspace.root, &reports, record));
+    reports.extend(routes);
+    outcome.note(counts::check(&workspace.root, &reports, record));
+    heading("summary", "backend x group");
+    print!("{}", table::render(&reports));
     if record {
         outcome.note(page::write(&workspace.root));
     }
@@ -191,6 +195,19 @@ impl Gate<'_> {
                 }
             }
         }
+        Ok(reports)
+    }
+
+    /// The suite on routes between databases that run.
+    fn route_runs(&self, outcome: &mut Outcome) -> Result<Vec<Report>> {
+        let binary = conformance::program(self.workspace)?;
+        let runner = conformance::Runner { workspace: self.workspace, program: &binary };
+        let wanted = routes::Route::of_the_gate(self.selection);
+        let names: Vec<_> = wanted.iter().map(|route| route.name()).collect();
+        heading("conformance on routes", &names.join(", "));
+        let ran = routes::run_at_once(&runner, self.servers, &wanted);
+        let reports: Vec<_> = ran.into_iter().filter_map(|ran| outcome.note(ran)).collect();
+        reports.iter().for_each(|report| outcome.take(report));
         Ok(reports)
     }
 

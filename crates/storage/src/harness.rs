@@ -61,7 +61,9 @@ impl StorageHarness {
     ///
     /// [`ErrorKind::ConfigInvalid`], [`ErrorKind::Unsupported`] without any store, and what opening a backend says.
     pub async fn open(config: StorageConfig) -> Result<Self> {
-        let config = config.with_namespace("capabilities_probe").with_maintenance(false);
+        // Others may probe the same server at the same time.
+        let namespace = format!("capabilities_{}", std::process::id());
+        let config = config.with_namespace(namespace).with_maintenance(false);
         let capabilities = probe(&config).await?;
         let first = StoreKind::ALL.into_iter().find(|store| capabilities.contains_key(store));
         let first = first.ok_or_else(|| absent(StoreKind::Documents))?;

@@ -1,5 +1,6 @@
 //! Runs the public suite, the vectors and the model test through the program, as a user would.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,9 +59,7 @@ pub(super) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs `part` on `backend` in a folder of its own and reads the report.
-    ///
-    /// Without a `configuration` the program is told the backend's name alone.
+    /// Runs `part` on `backend`. Without a `configuration` the program is told the backend's name alone.
     ///
     /// # Errors
     ///
@@ -71,38 +70,45 @@ impl Runner<'_> {
         configuration: Option<&str>,
         part: Part,
     ) -> Result<Report> {
-        let doing = || format!("{} on {}", part.name(), backend.name);
+        let more: Vec<OsString> = match part {
+            Part::Suite => Vec::new(),
+            Part::Vectors => vec!["--vectors".into(), self.workspace.root.join(VECTORS).into()],
+            Part::Model => vec!["--model".into(), backend.scripts.to_string().into()],
+        };
+        let ran = self.report(backend.name, configuration, &more);
+        ran.context(|| format!("{} on {}", part.name(), backend.name))
+    }
+
+    /// Runs the suite on what `configuration` describes, whose primary is of the kind `primary`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runner::run`].
+    pub(super) fn suite(&self, primary: &str, configuration: &str) -> Result<Report> {
+        self.report(primary, Some(configuration), &[])
+    }
+
+    /// Runs the program in a folder of its own and reads the report.
+    fn report(&self, name: &str, configuration: Option<&str>, more: &[OsString]) -> Result<Report> {
         let folder = tempfile::tempdir().context(|| "making a temporary folder".into())?;
         let file = folder.path().join("report.json");
-        let mut command = self.command(folder.path(), backend, configuration)?;
-        match part {
-            Part::Suite => {}
-            Part::Vectors => drop(command.arg("--vectors").arg(self.workspace.root.join(VECTORS))),
-            Part::Model => drop(command.arg("--model").arg(backend.scripts.to_string())),
-        }
-        let ended = run_within(command.arg("--report").arg(&file), LIMIT);
-
-        let report = read(&file, backend.name);
-        match (ended, report) {
+        let mut command = self.command(folder.path(), name, configuration)?;
+        let ended = run_within(command.args(more).arg("--report").arg(&file), LIMIT);
+        match (ended, read(&file, name)) {
             (Err(failure), Ok(report)) if report.failed == 0 => {
-                Err(failure).context(|| format!("{}: no case failed, yet", doing()))
+                Err(failure).context(|| "no case failed, yet".into())
             }
-            (Err(failure), Err(_)) => Err(failure).context(doing),
-            (_, report) => report.context(doing),
+            (Err(failure), Err(_)) => Err(failure),
+            (_, report) => report,
         }
     }
 
     /// The program with what it is to run on.
-    fn command(
-        &self,
-        folder: &Path,
-        backend: &Backend,
-        configuration: Option<&str>,
-    ) -> Result<Command> {
+    fn command(&self, folder: &Path, name: &str, configuration: Option<&str>) -> Result<Command> {
         let mut command = Command::new(self.program);
         command.current_dir(folder).arg("conformance");
         let Some(text) = configuration else {
-            command.args(["--backend", backend.name]);
+            command.args(["--backend", name]);
             return Ok(command);
         };
         let file = folder.join("storage.yaml");
@@ -158,8 +164,7 @@ mod tests {
         let workspace = Workspace { root: "repository".into(), target: "target".into() };
         let runner = Runner { workspace: &workspace, program: Path::new("program") };
         let folder = tempfile::tempdir().unwrap();
-        let backend = backends::named("redis").unwrap();
-        let command = runner.command(folder.path(), backend, Some("storage: {}")).unwrap();
+        let command = runner.command(folder.path(), "redis", Some("storage: {}")).unwrap();
         let file = folder.path().join("storage.yaml");
         let arguments: Vec<_> = command.get_args().collect();
         assert_eq!(arguments, ["conformance".as_ref(), "--config".as_ref(), file.as_os_str()]);

@@ -41,6 +41,12 @@ fn section(store: &str, kind: Kind, url: &str) -> String {
     text
 }
 
+/// `kind` as a named block of a route, in one line.
+pub(crate) fn flow_block(kind: Kind, url: &str) -> String {
+    let keys = block(kind, url).into_iter().map(|(key, value)| format!(", {key}: \"{value}\""));
+    format!("{{kind: {}{}}}", kind.name(), keys.collect::<String>())
+}
+
 fn block(kind: Kind, url: &str) -> Vec<(&'static str, &str)> {
     match kind {
         Kind::Pg => vec![("dsn", url)],

@@ -9,7 +9,9 @@ use syntrix_storage_core::{
     WriteOptions,
 };
 
-use super::steps::{create, expect_not_found, expect_unchanged, get, in_tasks, only_if, stores};
+use super::steps::{
+    create, expect_not_found, expect_unchanged, get, get_latest, in_tasks, only_if, stores, strong,
+};
 use crate::case::case;
 use crate::{Case, CaseResult, Context, Failure, expect, expect_equal, expect_kind, within_limit};
 
@@ -271,7 +273,7 @@ async fn count_up(context: &Context, steps: usize) -> CaseResult {
     })
     .await?;
     let expected = (WRITERS * steps) as i64;
-    let counted = get(context, &path).await?;
+    let counted = get_latest(context, &path).await?;
     expect_equal(counted.value()?, json!({"n": expected}), "the counter")?;
     expect_equal(counted.version().get(), expected + 1, "the version")
 }
@@ -379,7 +381,7 @@ async fn recorded_history(context: &Context) -> CaseResult {
                     0 => {
                         store.update(path, json!({"n": step}), Default::default()).await?.version()
                     }
-                    _ => store.get(path, Default::default()).await?.version(),
+                    _ => store.get(path, strong()).await?.version(),
                 };
                 let answered = tokio::time::Instant::now();
                 seen.push(Observation { document, called, answered, version: version.get() });

@@ -7,6 +7,7 @@ use syntrix_storage_core::{BulkItem, ErrorKind, Retry, Version};
 
 use super::steps::{
     create, everything, expect_never_written, expect_not_found, expect_unchanged, get, id_set,
+    strong,
 };
 use crate::case::case;
 use crate::{Case, expect, expect_equal, expect_kind};
@@ -239,12 +240,12 @@ pub(super) static CASES: &[Case] = &[
                         context.store().update(&path, data, Default::default()).await?.document
                     }
                 };
-                let seen = other.get(&path, Default::default()).await?;
+                let seen = other.get(&path, strong()).await?;
                 expect_equal(seen.metadata(), written.metadata(), "what the other handle sees")?;
                 expect_equal(seen.value()?, json!({"n": number}), "its data")?;
             }
             context.store().delete(&path, Default::default()).await?;
-            let seen = other.get(&path, Default::default()).await;
+            let seen = other.get(&path, strong()).await;
             expect_kind(seen, ErrorKind::NotFound, "get after the delete")?;
             Ok(())
         }

@@ -82,16 +82,12 @@ pub(super) static CASES: &[Case] = &[
         [Durable],
         async |context| {
             let before = context.ledger()?;
-            expect_equal(
-                before.write(&key("documents/pin")?, None, vec![1]).await?,
-                Some(1),
-                "first",
-            )?;
+            expect_equal(before.write(&key("case/kept")?, None, vec![1]).await?, Some(1), "first")?;
             let id = before.store_id();
             context.reopen().await?;
             let after = context.ledger()?;
             expect_equal(after.store_id(), id, "the store's id")?;
-            let found = after.read(&key("documents/pin")?).await?;
+            let found = after.read(&key("case/kept")?).await?;
             expect_equal(found, Some(LedgerRecord { revision: 1, body: vec![1] }), "the record")
         }
     ),

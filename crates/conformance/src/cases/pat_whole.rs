@@ -11,7 +11,8 @@ use syntrix_storage_core::{
 use super::pat::{becomes, refused};
 use super::random::{Random, field_of};
 use super::steps::{
-    create, expect_never_written, expect_unchanged, get, in_tasks, only_if, patch, stores,
+    create, expect_never_written, expect_unchanged, get, get_latest, in_tasks, only_if, patch,
+    stores,
 };
 use crate::case::case;
 use crate::{Case, CaseResult, Context, Failure, expect, expect_equal, expect_kind};
@@ -119,7 +120,7 @@ pub(super) static CASES: &[Case] = &[
             };
             let fields = (0..TASKS).map(|number| (format!("f{number}"), rounds(number).into()));
             let expected = json!({"in": fields.collect::<Map<_, _>>()});
-            expect_equal(get(&context, &path).await?.value()?, expected, "data")
+            expect_equal(get_latest(&context, &path).await?.value()?, expected, "data")
         }
     ),
     case!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use syntrix_storage_core::{Direction, Operator, Reason};
+use syntrix_storage_core::{Consistency, Direction, Operator, QueryOptions, Reason};
 
 use super::steps::{
     create, everything, expect_found, fill, id_set, ids_of, in_tasks, patch, quoted, stores,
@@ -309,7 +309,8 @@ pub(super) static CASES: &[Case] = &[
                             Operator::Equal,
                             number * 10 + step,
                         )?;
-                        let found = ids_of(&reader.query(query, Default::default()).await?);
+                        let strong = QueryOptions::default().with_consistency(Consistency::Strong);
+                        let found = ids_of(&reader.query(query, strong).await?);
                         expect_equal(found, [path.id()], "what the query finds")?;
                     }
                     Ok(())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use syntrix_storage_core::{
-    BulkItem, CollectionPath, Document, DocumentPath, DocumentStore, ErrorKind, Filter, ITEMS_MAX,
-    Page, Patch, Query, ReadOptions, Reason, WriteOptions,
+    BulkItem, CollectionPath, Consistency, Document, DocumentPath, DocumentStore, ErrorKind,
+    Filter, ITEMS_MAX, Page, Patch, Query, ReadOptions, Reason, WriteOptions,
 };
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -54,6 +54,16 @@ pub(super) async fn fill_collection<I: Into<String>>(
 /// Reads a document that must be there.
 pub(super) async fn get(context: &Context, path: &DocumentPath) -> CaseResult<Document> {
     Ok(context.store().get(path, ReadOptions::default()).await?)
+}
+
+/// What reads through one handle ask for that must see the writes of another one, wherever a replica may answer.
+pub(super) fn strong() -> ReadOptions {
+    ReadOptions::default().with_consistency(Consistency::Strong)
+}
+
+/// As [`get`], seeing the writes of every handle.
+pub(super) async fn get_latest(context: &Context, path: &DocumentPath) -> CaseResult<Document> {
+    Ok(context.store().get(path, strong()).await?)
 }
 
 /// Patches a document and returns it as the store did.
