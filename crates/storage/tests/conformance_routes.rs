@@ -33,6 +33,12 @@ mod reads_shadow {
     );
 }
 
+mod reads_both {
+    syntrix_storage::conformance::conformance_suite!(
+        super::documents("strategy: dual-write, reads: both").await
+    );
+}
+
 mod read_replica {
     syntrix_storage::conformance::conformance_suite!(
         super::documents("strategy: read-replica").await
