@@ -156,8 +156,8 @@ impl Store {
     }
 
     /// Secondaries are read alone.
-    pub(crate) fn access(&self) -> Access {
-        if self.connections.is_replica { Access::Replica } else { Access::Write }
+    pub(crate) fn is_native_replica(&self) -> bool {
+        self.connections.is_replica
     }
 
     /// Whether all calls reach the same member.
@@ -184,9 +184,9 @@ impl Store {
 
     /// The feed, or how to get one.
     pub(crate) fn changes(&self) -> Result<&Arc<Changes>> {
-        match self.access() {
-            Access::Replica => Err(crate::secondaries::read_only()),
-            Access::Write => self.changes.as_ref().ok_or_else(crate::watch::unsupported),
+        match self.is_native_replica() {
+            true => Err(crate::secondaries::read_only()),
+            false => self.changes.as_ref().ok_or_else(crate::watch::unsupported),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Access, Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
     RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
@@ -105,8 +105,8 @@ impl Backend for PostgresBackend {
         Ok(Arc::new(SchemaLedger::new(Arc::clone(&self.store))))
     }
 
-    fn access(&self) -> Access {
-        self.store.access()
+    fn is_native_replica(&self) -> bool {
+        self.store.is_native_replica()
     }
 
     /// The last store's close did it already if all ran; doing it twice is harmless.

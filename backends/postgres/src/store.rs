@@ -184,8 +184,8 @@ impl Store {
     }
 
     /// A standby is read alone.
-    pub(crate) fn access(&self) -> Access {
-        if self.standby.is_some() { Access::Replica } else { Access::Write }
+    pub(crate) fn is_native_replica(&self) -> bool {
+        self.standby.is_some()
     }
 
     /// This one, for what only a primary can do. A snapshot of a standby lacks what is in progress on its primary, so the

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use syntrix_storage_core::backend::{Access, Backend, Ledger, StoreId};
+use syntrix_storage_core::backend::{Backend, Ledger, StoreId};
 use syntrix_storage_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::watch;
 
@@ -157,7 +157,7 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
             );
             return Ok(());
         }
-        if !is_native && backend.access() == Access::Replica {
+        if !is_native && backend.is_native_replica() {
             self.refuse(OTHER_REPLICA);
             return Ok(());
         }

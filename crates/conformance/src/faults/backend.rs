@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use syntrix_storage_core::backend::{
-    Access, Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
+    Backend, BackendFactory, BackendProvider, DocumentBackend, Ledger, OpenContext,
     RevocationBackend, StoreSet, UserBackend,
 };
 use syntrix_storage_core::{Result, SettingsNode};
@@ -95,8 +95,8 @@ impl Backend for FaultyBackend {
         self.inner.ledger()
     }
 
-    fn access(&self) -> Access {
-        self.inner.access()
+    fn is_native_replica(&self) -> bool {
+        self.inner.is_native_replica()
     }
 
     async fn close(&self) -> Result<()> {

@@ -144,9 +144,10 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
         ))
     }
 
-    /// What can be done with it: [`Access::Replica`] if it is a native replica, which is read alone.
-    fn access(&self) -> Access {
-        Access::Write
+    /// Whether it is a native replica, which its own database feeds and which is read alone. It can be one only if it was opened
+    /// with [`Access::Replica`].
+    fn is_native_replica(&self) -> bool {
+        false
     }
 
     /// Lets go of everything shared by the stores. Closing a store leaves the others of the same backend open.
