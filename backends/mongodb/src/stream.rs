@@ -4,6 +4,7 @@
 //! whether there is more, and a long wait when there is not. So the two commands are sent here.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +51,7 @@ pub(crate) enum Start {
     At(Place),
 }
 
-/// One entry of the stream.
-#[derive(Debug)]
+/// One entry of the stream. Has documents and accounts in it, so it is not printed.
 pub(crate) struct Entry {
     pub(crate) token: String,
     pub(crate) event: Document,
@@ -68,7 +68,6 @@ impl Entry {
 }
 
 /// An open cursor.
-#[derive(Debug)]
 pub(crate) struct Stream {
     source: Source,
     session: ClientSession,
@@ -84,6 +83,15 @@ pub(crate) struct Stream {
     current: bool,
     /// The cluster's time of the last answer.
     cluster_time: ClusterTime,
+}
+
+impl fmt::Debug for Stream {
+    /// The entries are documents and accounts.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("Stream");
+        debug.field("cursor", &self.cursor).field("entries", &self.entries.len());
+        debug.finish_non_exhaustive()
+    }
 }
 
 impl Stream {

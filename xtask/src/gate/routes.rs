@@ -20,8 +20,10 @@ const STRATEGIES: [&str; 4] = [
     "strategy: dual-write, mirror: wait",
     "strategy: read-replica",
 ];
+/// What there is for accounts and revocations: they are never read from a shadow alone.
+const DUAL_WRITE: &str = "strategy: dual-write";
 
-/// One route.
+/// One route, of all three stores.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Route {
     primary: &'static str,
@@ -62,10 +64,14 @@ impl Route {
         let Self { primary, shadow, strategy } = self;
         let [main, other] = [primary, shadow].map(|kind| block(kind, servers));
         let (main, other) = (main?, other?);
-        Ok(format!(
-            "storage:\n  document: {{backend: main, main: {main}, other: {other}}}\n  \
-             routing:\n    document: {{shadow: other, {strategy}}}\n"
-        ))
+        let (mut stores, mut routing) = (String::new(), String::new());
+        for (store, strategy) in
+            [("document", strategy), ("user", DUAL_WRITE), ("revocation", DUAL_WRITE)]
+        {
+            stores += &format!("  {store}: {{backend: main, main: {main}, other: {other}}}\n");
+            routing += &format!("    {store}: {{shadow: other, {strategy}}}\n");
+        }
+        Ok(format!("storage:\n{stores}  routing:\n{routing}"))
     }
 
     fn run(self, runner: &Runner<'_>, servers: &Running) -> Result<Report> {

@@ -33,7 +33,7 @@ pub(super) static CASES: &[Case] = &[
                 async move { store.create(&path, json!({"writer": number}), Default::default()).await }
             });
             let won = exactly_one(outcomes.await?, ErrorKind::AlreadyExists)?;
-            let stored = get(&context, &path).await?;
+            let stored = get_latest(&context, &path).await?;
             expect_equal(stored.value()?["writer"].clone(), json!(won), "the winner's data")?;
             expect_equal(stored.version(), Version::FIRST, "the version")
         }
@@ -55,7 +55,7 @@ pub(super) static CASES: &[Case] = &[
                 }
             });
             let won = exactly_one(outcomes.await?, ErrorKind::PreconditionFailed)?;
-            let stored = get(&context, &path).await?;
+            let stored = get_latest(&context, &path).await?;
             expect_equal(stored.value()?["writer"].clone(), json!(won), "the winner's data")?;
             expect_equal(stored.version(), seen.next(), "the version")
         }
@@ -90,7 +90,7 @@ pub(super) static CASES: &[Case] = &[
             versions.sort_unstable();
             let expected: Vec<_> = (2..=WRITERS as i64 + 1).collect();
             expect_equal(versions, expected, "the versions of all updates")?;
-            expect_whole(&get(&context, &path).await?.value()?)
+            expect_whole(&get_latest(&context, &path).await?.value()?)
         }
     ),
     case!(
@@ -144,7 +144,11 @@ pub(super) static CASES: &[Case] = &[
             expect_kind(late, ErrorKind::Timeout, "a write that has no time")?;
             // Nothing was done, so the path is free.
             create(&context, &path, json!({})).await?;
-            expect_equal(get(&context, &path).await?.version(), Version::FIRST, "written once")
+            expect_equal(
+                get_latest(&context, &path).await?.version(),
+                Version::FIRST,
+                "written once",
+            )
         }
     ),
     case!(
@@ -173,7 +177,11 @@ pub(super) static CASES: &[Case] = &[
                 .map(|one| Ok(one?.version().get()))
                 .collect::<CaseResult<_>>()?;
             expect_equal(versions, vec![1, 2, 3, 4], "the versions of the items")?;
-            expect_equal(get(&context, &path).await?.value()?, json!({"n": 4}), "what is left")
+            expect_equal(
+                get_latest(&context, &path).await?.value()?,
+                json!({"n": 4}),
+                "what is left",
+            )
         }
     ),
     case!(
@@ -219,7 +227,7 @@ pub(super) static CASES: &[Case] = &[
                 std::panic::resume_unwind(Box::new("on purpose"));
             });
             expect(died.await.is_err(), "the task ended well")?;
-            get(&context, &path).await?;
+            get_latest(&context, &path).await?;
             context.store().update(&path, json!({"n": 1}), Default::default()).await?;
             Ok(())
         }

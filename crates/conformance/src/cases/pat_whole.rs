@@ -11,8 +11,7 @@ use syntrix_storage_core::{
 use super::pat::{becomes, refused};
 use super::random::{Random, field_of};
 use super::steps::{
-    create, expect_never_written, expect_unchanged, get, get_latest, in_tasks, only_if, patch,
-    stores,
+    create, expect_never_written, expect_unchanged, get_latest, in_tasks, only_if, patch, stores,
 };
 use crate::case::case;
 use crate::{Case, CaseResult, Context, Failure, expect, expect_equal, expect_kind};
@@ -145,7 +144,7 @@ pub(super) static CASES: &[Case] = &[
                 }
             };
             in_tasks(TASKS, task).await?;
-            let counted = get(&context, &path).await?;
+            let counted = get_latest(&context, &path).await?;
             expect_equal(counted.value()?, json!({"count": TASKS * STEPS}), "data")?;
             let version = Version::new((1 + TASKS * STEPS) as i64);
             expect_equal(counted.version(), version, "version")
