@@ -17,6 +17,9 @@ struct Write {
     end: End,
 }
 
+/// By path, the version that a side has of a document, and what it is.
+pub(crate) type Stored = BTreeMap<String, (i64, Fingerprint)>;
+
 /// How it ended for the writer.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -107,6 +110,23 @@ impl Ledger {
         }
         settled.ambiguous_applied += self.deletes(history, &told, findings);
         settled
+    }
+
+    /// Every acknowledged write is on `side` as it was told, or a later one of the same document is.
+    pub(crate) fn hold(&self, side: &str, stored: &Stored, findings: &mut Findings) {
+        for (mark, write) in &self.writes {
+            let End::Told { version, left } = &write.end else { continue };
+            let is_held = match stored.get(&write.path) {
+                Some((there, is)) if there == version => is == left,
+                Some((there, _)) => there > version,
+                None => false,
+            };
+            if !is_held {
+                let text =
+                    format!("{side}: {mark}, told to be version {version} of {}", write.path);
+                findings.lost.push(text);
+            }
+        }
     }
 
     /// The version that each mark made. One that made two was applied twice.
@@ -202,6 +222,20 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.take(lines);
         (ledger.settle(&history, &mut findings), findings)
+    }
+
+    #[test]
+    fn what_was_told_is_held_by_a_side_that_has_it_or_a_later_version() {
+        let lost = |there: Option<(i64, Fingerprint)>| {
+            let mut ledger = Ledger::default();
+            ledger.take(vec![begun("x", false), told("x", 2, data("x")), begun("open", false)]);
+            let stored = there.map(|it| ("a".to_owned(), it)).into_iter().collect();
+            let mut findings = Findings::default();
+            ledger.hold("the shadow", &stored, &mut findings);
+            findings.lost.len()
+        };
+        assert_eq!((lost(Some((2, data("x")))), lost(Some((3, data("y"))))), (0, 0));
+        assert_eq!((lost(Some((2, data("y")))), lost(Some((1, data("x")))), lost(None)), (1, 1, 1));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use syntrix_storage::routing::{MirrorFault, ReplicationOptions};
 use syntrix_storage::{
     DocumentStore, Error, ErrorKind, Storage, StorageConfig, TokenRevocationStore,
 };
@@ -24,6 +25,9 @@ const OPENING_MAX: Duration = Duration::from_secs(60);
 
 /// Longest any call may take: shorter than some faults last, so that these are felt.
 pub(crate) const CALL_MAX: Duration = Duration::from_secs(5);
+
+/// So that a lease is taken over while a process is stopped.
+const LEASE: Duration = Duration::from_secs(1);
 
 /// What to open.
 #[derive(Debug, clap::Args)]
@@ -53,9 +57,18 @@ impl Stores {
     ///
     /// What else opening says, or when it takes too long.
     pub(crate) async fn open(options: &Config) -> Result<Self> {
+        Self::open_with(&options.config, None).await
+    }
+
+    /// As [`Stores::open`], in a process that dies where `fault` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stores::open`].
+    pub(crate) async fn open_with(file: &Path, fault: Option<MirrorFault>) -> Result<Self> {
         let deadline = Instant::now() + OPENING_MAX;
         loop {
-            match open(&options.config).await {
+            match open(file, fault.clone()).await {
                 Ok(storage) => return Self::of(storage),
                 Err(error) if is_outage(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -77,9 +90,14 @@ impl Stores {
     }
 }
 
-async fn open(file: &Path) -> syntrix_storage::Result<Storage> {
+async fn open(file: &Path, fault: Option<MirrorFault>) -> syntrix_storage::Result<Storage> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    Storage::from_config(StorageConfig::from_file(file)?.with_data_dir(folder)).await
+    let mut replication = ReplicationOptions::default();
+    replication.lease_time = LEASE;
+    replication.standby_interval = LEASE / 10;
+    replication.fault = fault;
+    let config = StorageConfig::from_file(file)?.with_data_dir(folder);
+    Storage::from_config(config.with_replication(replication)).await
 }
 
 fn present<T>(store: syntrix_storage::Result<T>) -> Result<Option<T>> {

@@ -1,7 +1,7 @@
 //! After the run: the last change, and then everything held against everything.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::findings::{Findings, Told};
 use crate::fingerprint::Fingerprint;
 use crate::history::History;
 use crate::journal::{self, Line, Sight};
-use crate::ledger::{Ledger, Settled};
+use crate::ledger::{Ledger, Settled, Stored};
 use crate::store::{self, Stores};
 use crate::watcher::sight;
 
@@ -27,7 +27,7 @@ use crate::watcher::sight;
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Longest a shadow takes to catch up.
-const SHADOW_MAX: Duration = Duration::from_secs(60);
+const SHADOW_MAX: Duration = Duration::from_secs(150);
 
 /// Tokens that are asked about at once.
 const TOKENS_AT_ONCE: usize = 500;
@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// A writer's journal
     #[arg(long)]
     writer: Vec<PathBuf>,
+    /// The shadow alone, if there is one: a configuration in the same folder
+    #[arg(long)]
+    shadow: Option<PathBuf>,
     /// A watcher's journal
     #[arg(long)]
     watcher: Vec<PathBuf>,
@@ -93,10 +96,17 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let mut history = History::default();
     if let Some(documents) = &stores.documents {
         history = read_feed(documents.as_ref(), &mut findings).await?;
-        compare_stored(&history, &stored(documents.as_ref()).await?, &mut findings);
+        let stored = stored(documents.as_ref()).await?;
+        compare_stored("the primary", &history, &stored, &mut findings);
     }
     if let Ok(route) = stores.storage.document_route() {
         compare_shadow(&route, &mut findings).await?;
+    }
+    if let Some(shadow) = &options.shadow {
+        // The primary is held to what was acknowledged by its history.
+        let stored = stored_on_shadow(shadow).await?;
+        compare_stored("the shadow", &history, &stored, &mut findings);
+        ledger.hold("the shadow", &stored, &mut findings);
     }
     let settled = ledger.settle(&history, &mut findings);
     let reopened = watchers(&options.watcher, &history, &mut findings)?;
@@ -126,8 +136,21 @@ async fn compare_shadow(route: &Arc<DocumentReplication>, findings: &mut Finding
     };
     let verified = route.verify(options, SHADOW_MAX, &mut tell).await;
     let summary = verified.map_err(|error| store::told(&error)).context(|| "the shadow".into())?;
+    if !summary.equal && findings.wrong.is_empty() {
+        findings.wrong.push(format!("the shadow is not the same: {:?}", summary.counts));
+    }
     eprintln!("  the shadow: {} documents compared", summary.shadow.documents);
     Ok(())
+}
+
+/// What the shadow has, asked itself.
+async fn stored_on_shadow(file: &Path) -> Result<Stored> {
+    let stores = Stores::open_with(file, None).await?;
+    let documents = stores.documents.as_ref();
+    let documents = documents.ok_or_else(|| Failure::new("the shadow has no documents"))?;
+    let stored = stored(documents.as_ref()).await;
+    stores.close().await;
+    stored
 }
 
 /// Reads the whole feed up to the last change, as a consumer that starts today.
@@ -150,7 +173,7 @@ async fn read_feed(documents: &dyn DocumentStore, findings: &mut Findings) -> Re
 }
 
 /// Every document of the collection with its version, tombstones too; a query and `get_many` must agree on it.
-async fn stored(documents: &dyn DocumentStore) -> Result<BTreeMap<String, (i64, Fingerprint)>> {
+async fn stored(documents: &dyn DocumentStore) -> Result<Stored> {
     let doing = || "reading the documents".to_owned();
     let query = Query::new(store::COLLECTION).context(doing)?.show_deleted(true).limit(LIMIT_MAX);
     let page = documents.query(query, QueryOptions::default()).await.context(doing)?;
@@ -172,24 +195,19 @@ async fn stored(documents: &dyn DocumentStore) -> Result<BTreeMap<String, (i64, 
 }
 
 /// Each stored document is what its last event said.
-fn compare_stored(
-    history: &History,
-    stored: &BTreeMap<String, (i64, Fingerprint)>,
-    findings: &mut Findings,
-) {
+fn compare_stored(side: &str, history: &History, stored: &Stored, findings: &mut Findings) {
     for (path, changes) in history.documents() {
         let last = changes.last().map(|change| (changes.len() as i64, change.left.clone()));
         let found = stored.get(path);
         if found != last.as_ref() {
             let (found, last) = (found.map(|it| it.0), changes.len());
-            let text =
-                format!("{path} is stored with version {found:?}, its last event has {last}");
+            let text = format!("{side}: {path} has version {found:?}, its last event has {last}");
             findings.wrong.push(text);
         }
     }
     let unknown = stored.iter().filter(|(path, (version, _))| history.at(path, *version).is_none());
     for (path, _) in unknown {
-        findings.wrong.push(format!("{path} is stored as the feed never brought it"));
+        findings.wrong.push(format!("{side}: {path} is as the feed never brought it"));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use syntrix_storage::routing::MirrorFault;
 use syntrix_storage::{
     DocumentPath, DocumentStore, Error, ErrorKind, Patch, Retry, WriteOptions, WriteResult,
 };
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Tasks that revoke tokens
     #[arg(long, default_value_t = 2)]
     pub(crate) revokers: u64,
+    /// Die, as if killed, between the two writes of about one in so many that go to a shadow too
+    #[arg(long)]
+    pub(crate) dies_once_in: Option<u64>,
     /// Write without a pause
     #[arg(long)]
     pub(crate) hurried: bool,
@@ -88,7 +92,8 @@ impl Shared {
 ///
 /// Whatever the store answers that neither the other tasks nor a server that is away explain.
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    let stores = Stores::open(&options.store).await?;
+    let fault = options.dies_once_in.map(|many| MirrorFault::seeded(options.seed, many));
+    let stores = Stores::open_with(&options.store.config, fault).await?;
     let shared = Arc::new(Shared::new(options)?);
     let ending = shared.clone();
     tokio::spawn(async move {

@@ -219,7 +219,7 @@ impl Gate<'_> {
         }
         heading("soak", &format!("{SOAK_SECONDS} s each"));
         // A gate may run beside other work, so that a time is told here and counts in `cargo xtask soak` alone.
-        let (seed, may_be_late, shadow, routes) = (None, true, true, false);
+        let (seed, may_be_late, shadow, routes) = (None, true, Some(soak::Shadow::Sqlite), false);
         let options = soak::Options {
             backends,
             seconds: SOAK_SECONDS,

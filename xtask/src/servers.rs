@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Result};
 pub(crate) use command::{Command, run};
 pub(crate) use launch::{free_port, signal};
-pub(crate) use print::{configuration, flow_block};
+pub(crate) use print::{block_in_line, configuration};
 pub(crate) use probe::{postgres_serves, redis_answers, redis_serves};
 pub(crate) use program::find as program;
 pub(crate) use running::{PASSWORD_DIGITS, PASSWORD_PREFIX, Running, on_signal, password};

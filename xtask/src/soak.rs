@@ -13,10 +13,12 @@ mod node;
 mod postgres;
 mod redis;
 mod report;
+mod routed;
 mod routes;
 mod sentinel;
 mod sqlite;
 mod timing;
+mod torment;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ use crate::process::{cargo, run as run_command};
 use campaign::Campaign;
 use cluster::Cluster;
 use report::Report;
+use routed::Routed;
+pub(crate) use routed::Shadow;
 
 /// What is made to suffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -59,9 +63,14 @@ impl Target {
         }
     }
 
-    /// Its part of the time: killing a writer takes a moment, an election takes seconds.
-    fn lasts(self, asked: Duration) -> Duration {
-        if self == Self::Sqlite { asked / 4 } else { asked }
+    /// Its part of the time: killing a writer takes a moment, an election takes seconds, also the shadow's.
+    fn lasts(self, asked: Duration, shadow: Option<Shadow>) -> Duration {
+        let has_server = shadow.is_some_and(Shadow::has_server);
+        if self == Self::Sqlite && !has_server { asked / 4 } else { asked }
+    }
+
+    fn has_documents(self) -> bool {
+        self.backend() != "redis"
     }
 
     /// The kind in a configuration.
@@ -98,9 +107,11 @@ pub(crate) struct Options {
     /// Tell of writers that succeeded late without failing for it: the machine does other work too
     #[arg(long)]
     pub(crate) may_be_late: bool,
-    /// Route documents with a shadow in a file beside the journals, which must hold the same in the end
-    #[arg(long)]
-    pub(crate) shadow: bool,
+    /// Route documents with a shadow, which must hold the same in the end: a file if nothing else is said. A server suffers as
+    /// the primary does, and in runs of five minutes is cut off for two. There are four writers then, of which some die between
+    /// the two writes, and processes are stopped and go on
+    #[arg(long, num_args = 0..=1, default_missing_value = "sqlite")]
+    pub(crate) shadow: Option<Shadow>,
     /// Instead, the tests of routes in their long form: as many seconds for each pair of databases, and 100,000 pairs of a write
     /// and a read of it on replicas
     #[arg(long)]
@@ -136,7 +147,7 @@ pub(crate) fn suffer(program: &Path, options: &Options) -> Result<bool> {
     let targets = if options.backends.is_empty() { &Target::ALL[..] } else { &options.backends };
     let mut reports = Vec::new();
     for target in targets {
-        let lasts = target.lasts(Duration::from_secs(options.seconds));
+        let lasts = target.lasts(Duration::from_secs(options.seconds), options.shadow);
         println!("{} for {} s, seed {seed}", target.name(), lasts.as_secs());
         reports.push(one(program, *target, lasts, seed, options.shadow, &kept)?);
     }
@@ -169,7 +180,7 @@ fn one(
     target: Target,
     lasts: Duration,
     seed: u64,
-    has_shadow: bool,
+    shadow: Option<Shadow>,
     removed: &Removed,
 ) -> Result<Report> {
     let folder = tempfile::Builder::new().prefix("syntrix-soak-").tempdir();
@@ -178,42 +189,34 @@ fn one(
     open_to_all(folder.path())?;
     *removed.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.path().to_owned());
     let network = network::Network::start()?;
-    let mut cluster: Box<dyn Cluster + '_> = match target {
+    let mut cluster: Box<dyn Cluster> = match target {
         Target::Sqlite => Box::new(sqlite::File),
         Target::Postgres => Box::new(postgres::Pair::start(&network, folder.path(), seed)?),
         Target::Mongodb => Box::new(mongo::Set::start(&network, folder.path(), seed)?),
         Target::Redis => Box::new(redis::Server::start(&network, folder.path(), seed)?),
         Target::RedisSentinel => Box::new(sentinel::Watched::start(&network, folder.path(), seed)?),
     };
-    let mut configuration = cluster.configuration();
-    if has_shadow {
-        configuration = with_shadow(&configuration);
+    let mut name = target.name().to_owned();
+    // Revocations alone have no shadow here.
+    if let Some(shadow) = shadow.filter(|_| target.has_documents()) {
+        let much = (seed, lasts);
+        cluster = Box::new(Routed::start(cluster, shadow, &network, folder.path(), much)?);
+        name += &format!(" to {}", shadow.name());
     }
-    let mut campaign = Campaign::new(program, folder.path(), configuration, seed)?;
+    let mut campaign = Campaign::new(program, folder.path(), cluster.as_ref(), seed)?;
     let run = campaign.run(cluster.as_mut(), lasts);
     drop(cluster);
     match run {
-        Ok(report) if report.failures().is_empty() => Ok(report.named(target.name())),
+        Ok(report) if report.failures().is_empty() => Ok(report.named(name)),
         Ok(report) => {
             println!("the journals are kept in {}", folder.keep().display());
-            Ok(report.named(target.name()))
+            Ok(report.named(name))
         }
         Err(failure) => {
             let kept = folder.keep();
-            Err(failure).context(|| format!("{} (kept in {})", target.name(), kept.display()))
+            Err(failure).context(|| format!("{name} (kept in {})", kept.display()))
         }
     }
-}
-
-/// The documents of `configuration` also in a file. What has none stays as it is.
-fn with_shadow(configuration: &str) -> String {
-    const SECTION: &str = "  document:\n";
-    if !configuration.contains(SECTION) {
-        return configuration.to_owned();
-    }
-    let block = format!("{SECTION}    other: {{kind: sqlite, path: shadow.db}}\n");
-    configuration.replacen(SECTION, &block, 1)
-        + "  routing:\n    document: {strategy: dual-write, shadow: other}\n"
 }
 
 fn open_to_all(folder: &Path) -> Result<()> {

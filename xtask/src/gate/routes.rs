@@ -89,7 +89,7 @@ fn block(kind: &str, servers: &Running) -> Result<String> {
         embedded => return Ok(format!("{{kind: {embedded}}}")),
     };
     let url = servers.url(kind).ok_or_else(|| Failure::new(format!("no {} runs", kind.name())))?;
-    Ok(crate::servers::flow_block(kind, &url))
+    Ok(crate::servers::block_in_line(kind, &url))
 }
 
 /// Runs the suite on `routes` at the same time: each of them waits for disks and leases most of its time.

@@ -20,6 +20,12 @@ pub(crate) fn configuration(kind: Kind, url: &str) -> String {
     sections.fold("storage:\n".to_owned(), |text, section| text + &section)
 }
 
+/// A server in one line, for a section that names several.
+pub(crate) fn block_in_line(kind: Kind, url: &str) -> String {
+    let pairs = block(kind, url).into_iter().map(|(key, value)| format!(", {key}: \"{value}\""));
+    format!("{{kind: {}{}}}", kind.name(), pairs.collect::<String>())
+}
+
 /// The requirement's example on the servers that run: documents on MongoDB, accounts on PostgreSQL, revocations on Redis.
 pub(super) fn example(servers: &[Server]) -> String {
     let stores = [("document", Kind::Mongo), ("user", Kind::Pg), ("revocation", Kind::Redis)];
@@ -39,12 +45,6 @@ fn section(store: &str, kind: Kind, url: &str) -> String {
         let _ = writeln!(text, "      {key}: \"{value}\"");
     }
     text
-}
-
-/// `kind` as a named block of a route, in one line.
-pub(crate) fn flow_block(kind: Kind, url: &str) -> String {
-    let keys = block(kind, url).into_iter().map(|(key, value)| format!(", {key}: \"{value}\""));
-    format!("{{kind: {}{}}}", kind.name(), keys.collect::<String>())
 }
 
 fn block(kind: Kind, url: &str) -> Vec<(&'static str, &str)> {

@@ -3,20 +3,34 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, Strike};
-use super::report::Report;
+use super::cluster::Cluster;
+use super::report::{Report, Suffered};
 use super::timing::{Life, Successes, now};
 use super::worker::{Worker, Workers};
 use crate::failure::{Failure, Result};
 
-/// Writing processes.
+/// Writing processes, and how many of them there are with a shadow.
 const WRITERS: usize = 2;
+const WRITERS_ROUTED: usize = 4;
 
 /// Watching processes: of everything, and of the one collection.
 const WATCHERS: [Option<&str>; 2] = [None, Some("soak")];
 
 /// A writer or a watcher is killed before a strike with this chance.
 const KILL_ONE_IN: u32 = 4;
+
+/// With a shadow a process is stopped before a strike with this chance, and with this one where strikes are many.
+const STOP_ONE_IN: u32 = 3;
+const STOP_ONE_IN_MANY: u32 = 10;
+
+/// Longer than a lease.
+const STOPPED: Duration = Duration::from_millis(1500);
+
+/// How long the others may still feel what a stopped process held.
+const AFTER_STOP: Duration = Duration::from_secs(1);
+
+/// How often we look whether somebody has died.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Longest until a writer has succeeded after a strike before the next one comes; what is later has failed anyway.
 const SUCCESS_WAIT: Duration = Duration::from_secs(9);
@@ -29,8 +43,7 @@ pub(super) struct Campaign {
     writers: Vec<Worker>,
     watchers: Vec<Worker>,
     lives: Vec<Life>,
-    strikes: Vec<Strike>,
-    kills: usize,
+    suffered: Suffered,
     started: usize,
 }
 
@@ -39,18 +52,17 @@ impl Campaign {
     pub(super) fn new(
         program: &Path,
         folder: &Path,
-        configuration: String,
+        cluster: &dyn Cluster,
         seed: u64,
     ) -> Result<Self> {
         Ok(Self {
-            workers: Workers::new(program, folder, &configuration)?,
+            workers: Workers::new(program, folder, cluster)?,
             random: fastrand::Rng::with_seed(seed),
-            hurried: false,
+            hurried: cluster.hurries_writers(),
             writers: Vec::new(),
             watchers: Vec::new(),
             lives: Vec::new(),
-            strikes: Vec::new(),
-            kills: 0,
+            suffered: Suffered::default(),
             started: 0,
         })
     }
@@ -62,15 +74,16 @@ impl Campaign {
     /// When something cannot be started or read, or a process gave up.
     pub(super) fn run(&mut self, cluster: &mut dyn Cluster, lasts: Duration) -> Result<Report> {
         let begun = Instant::now();
-        self.hurried = cluster.kills_writers();
-        for _ in 0..WRITERS {
+        let writers = if self.workers.is_routed() { WRITERS_ROUTED } else { WRITERS };
+        for _ in 0..writers {
             self.start_writer()?;
         }
         for number in 0..self.watchers_wanted(cluster) {
             self.watchers.push(self.start_watcher(number)?);
         }
         while begun.elapsed() < lasts {
-            self.calm(cluster);
+            self.calm(cluster)?;
+            self.stop_somebody(cluster)?;
             if cluster.kills_writers() {
                 self.kill_writer()?;
                 self.kill_somebody()?;
@@ -80,7 +93,8 @@ impl Campaign {
             }
         }
         cluster.mend()?;
-        self.calm(cluster);
+        self.suffered.shadow = cluster.end_shadow_torment()?;
+        self.calm(cluster)?;
         self.reckon()
     }
 
@@ -89,8 +103,54 @@ impl Campaign {
         if cluster.configuration().contains("document:") { WATCHERS.len() } else { 0 }
     }
 
-    fn calm(&mut self, cluster: &dyn Cluster) {
-        std::thread::sleep(Duration::from_millis(self.random.u64(cluster.calm_ms())));
+    fn calm(&mut self, cluster: &dyn Cluster) -> Result<()> {
+        let calm = Duration::from_millis(self.random.u64(cluster.calm_ms()));
+        self.rest(calm)
+    }
+
+    /// Waits, and replaces who dies meanwhile.
+    fn rest(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        loop {
+            self.replace_dead()?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(LOOK));
+        }
+    }
+
+    /// Writers die between the two writes; a watcher has no reason to.
+    fn replace_dead(&mut self) -> Result<()> {
+        for watcher in &mut self.watchers {
+            watcher.has_died()?;
+        }
+        for number in (0..self.writers.len()).rev() {
+            if self.writers[number].has_died()? {
+                let died = self.writers.remove(number);
+                self.suffered.died += 1;
+                self.lives.push(Life::until_last_line(&died.journal, died.started));
+                self.start_writer()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One of those who may hold the replicator's lease.
+    fn stop_somebody(&mut self, cluster: &dyn Cluster) -> Result<()> {
+        let one_in = if cluster.kills_writers() { STOP_ONE_IN_MANY } else { STOP_ONE_IN };
+        if !self.workers.is_routed() || self.random.u32(..one_in) > 0 {
+            return Ok(());
+        }
+        let all: Vec<_> = self.writers.iter().chain(&self.watchers).collect();
+        let one = all[self.random.usize(..all.len())];
+        let began = now();
+        one.stop()?;
+        std::thread::sleep(STOPPED);
+        one.go_on()?;
+        self.suffered.stops.push((began, now() + AFTER_STOP.as_micros() as u64));
+        Ok(())
     }
 
     fn start_writer(&mut self) -> Result<()> {
@@ -114,7 +174,8 @@ impl Campaign {
     }
 
     fn kill_writer(&mut self) -> Result<()> {
-        self.kills += 1;
+        self.replace_dead()?;
+        self.suffered.kills += 1;
         let writer = self.writers.remove(self.random.usize(..self.writers.len()));
         let (started, ended) = (writer.started, now());
         let journal = writer.kill()?;
@@ -123,7 +184,7 @@ impl Campaign {
     }
 
     fn kill_watcher(&mut self) -> Result<()> {
-        self.kills += 1;
+        self.suffered.kills += 1;
         let number = self.random.usize(..self.watchers.len());
         self.watchers.remove(number).kill()?;
         let again = self.start_watcher(number)?;
@@ -133,15 +194,14 @@ impl Campaign {
 
     fn strike(&mut self, cluster: &mut dyn Cluster) -> Result<()> {
         let strike = cluster.strike(&mut self.random)?;
-        self.writers.iter_mut().chain(&mut self.watchers).try_for_each(Worker::must_run)?;
         // The next one must not come before this one is over for the writers, nor must a writer be killed.
-        std::thread::sleep(strike.success_max.min(SUCCESS_WAIT));
+        self.rest(strike.success_max.min(SUCCESS_WAIT))?;
         println!(
             "  {}: {:.1} s away",
             strike.what,
             Duration::from_micros(strike.accepted - strike.began).as_secs_f64()
         );
-        self.strikes.push(strike);
+        self.suffered.strikes.push(strike);
         Ok(())
     }
 
@@ -160,7 +220,7 @@ impl Campaign {
         let journals: Vec<PathBuf> = self.lives.iter().map(|life| life.journal.clone()).collect();
         let found = self.workers.verify(&journals, &watched)?;
         let successes = self.lives.iter().map(Successes::of).collect::<Result<Vec<_>>>()?;
-        let report = Report::new(&found, &self.strikes, &successes, self.kills)?;
+        let report = Report::new(&found, &self.suffered, &successes)?;
         if report.is_empty() {
             return Err(Failure::new("nothing was acknowledged: nothing is proven"));
         }

@@ -76,6 +76,12 @@ impl Set {
         Ok(set)
     }
 
+    /// How it is reached, through the proxies.
+    pub(super) fn url(&self) -> String {
+        let hosts: Vec<_> = self.proxies().iter().map(|it| it.address().to_string()).collect();
+        format!("mongodb://{}/?replicaSet={SET}", hosts.join(","))
+    }
+
     fn initiate(&self) -> Result<()> {
         let member = |(number, member): (i32, &Member)| {
             let host = member.proxy.address().to_string();
@@ -193,9 +199,11 @@ fn member(network: &Network, folder: PathBuf, program: &Path) -> Result<Member> 
 
 impl Cluster for Set {
     fn configuration(&self) -> String {
-        let hosts: Vec<_> = self.members.iter().map(|it| it.proxy.address().to_string()).collect();
-        let uri = format!("mongodb://{}/?replicaSet={SET}", hosts.join(","));
-        servers::configuration(servers::Kind::Mongo, &uri)
+        servers::configuration(servers::Kind::Mongo, &self.url())
+    }
+
+    fn proxies(&self) -> Vec<&Proxy> {
+        self.members.iter().map(|member| &member.proxy).collect()
     }
 
     fn strike(&mut self, _random: &mut fastrand::Rng) -> Result<Strike> {

@@ -18,10 +18,10 @@ const START_MAX: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Makes the command that starts a server on a port with its data in a folder.
-type Start = Box<dyn Fn(u16, &Path) -> Result<Command>>;
+type Start = Box<dyn Fn(u16, &Path) -> Result<Command> + Send>;
 
 /// Whether the server on this port serves.
-type Serves = Box<dyn Fn(u16) -> bool>;
+type Serves = Box<dyn Fn(u16) -> bool + Send>;
 
 /// A server, running or dead. Dropped, it is killed with all its children.
 pub(super) struct Node {

@@ -86,6 +86,12 @@ impl Pair {
         Ok(pair)
     }
 
+    /// How it is reached, through the proxies.
+    pub(super) fn url(&self) -> String {
+        let [a, b] = [0, 1].map(|place| self.places[place].proxy.address());
+        format!("postgres://postgres:{}@{a},{b}/postgres", self.password)
+    }
+
     fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(postgres::tool(&self.program, name));
         command.env("PGPASSWORD", &self.password).env("PGCONNECT_TIMEOUT", "5");
@@ -192,9 +198,11 @@ fn start(program: &Path, port: u16, folder: &Path) -> Result<Command> {
 
 impl Cluster for Pair {
     fn configuration(&self) -> String {
-        let [a, b] = [0, 1].map(|place| self.places[place].proxy.address());
-        let dsn = format!("postgres://postgres:{}@{a},{b}/postgres", self.password);
-        servers::configuration(servers::Kind::Pg, &dsn)
+        servers::configuration(servers::Kind::Pg, &self.url())
+    }
+
+    fn proxies(&self) -> Vec<&Proxy> {
+        self.places.iter().map(|place| &place.proxy).collect()
     }
 
     fn strike(&mut self, _random: &mut fastrand::Rng) -> Result<Strike> {

@@ -33,13 +33,68 @@ struct Findings {
     examples: Vec<String>,
 }
 
+/// What was done to whom.
+#[derive(Debug, Default)]
+pub(super) struct Suffered {
+    /// The primary.
+    pub(super) strikes: Vec<Strike>,
+    pub(super) shadow: Vec<Strike>,
+    /// From when to when a stopped process may have been felt by others.
+    pub(super) stops: Vec<(u64, u64)>,
+    /// Processes that were killed.
+    pub(super) kills: usize,
+    /// Writers that died by themselves between the two writes.
+    pub(super) died: usize,
+}
+
+impl Suffered {
+    /// When a writer's wait was not for the shadow, sorted.
+    fn excused(&self) -> Vec<(u64, u64)> {
+        sorted(self.strikes.iter().map(felt).chain(self.stops.iter().copied()))
+    }
+
+    /// When anything happened that a writer may feel.
+    fn harmed(&self) -> Vec<(u64, u64)> {
+        let shadow = self.shadow.iter().map(|strike| (strike.began, strike.felt_until()));
+        sorted(shadow.chain(self.excused()))
+    }
+}
+
+/// From when to when a writer may have no success after a strike on the primary.
+fn felt(strike: &Strike) -> (u64, u64) {
+    let after = u64::try_from(strike.success_max.as_micros()).unwrap_or(u64::MAX);
+    (strike.began, strike.accepted.saturating_add(after))
+}
+
+fn sorted(times: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+    let mut times: Vec<_> = times.collect();
+    times.sort_unstable();
+    times
+}
+
+/// Longest that a writer may be without a success whatever the shadow is doing.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What the shadow went through and what it cost the writers.
+#[derive(Debug, Default)]
+struct Shadowed {
+    kills: usize,
+    faults: usize,
+    worst: Duration,
+    /// The same while nothing happened to anybody: what the machine alone costs.
+    otherwise: Duration,
+}
+
 /// One row.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    name: &'static str,
+    name: String,
     found: Found,
     kills: usize,
+    died: usize,
+    stopped: usize,
     faults: usize,
+    shadow: Shadowed,
     /// Worst time to first success, and what it came after.
     worst: Option<(Duration, String)>,
     late: Vec<String>,
@@ -47,26 +102,49 @@ pub(super) struct Report {
 
 impl Report {
     /// Reads what was found and measures how soon each writer succeeded after each strike.
-    pub(super) fn new(
-        found: &Value,
-        strikes: &[Strike],
-        writers: &[Successes],
-        kills: usize,
-    ) -> Result<Self> {
+    pub(super) fn new(found: &Value, suffered: &Suffered, writers: &[Successes]) -> Result<Self> {
         let found = Found::deserialize(found).context(|| "reading the report".into())?;
-        let of = |kind| strikes.iter().filter(|strike| strike.kind == kind).count();
+        let Suffered { strikes, shadow, stops, .. } = suffered;
         let mut report = Self {
             found,
-            kills: kills + of(Kind::Kill),
-            faults: of(Kind::Fault),
+            kills: suffered.kills + count(strikes, Kind::Kill),
+            died: suffered.died,
+            stopped: stops.len(),
+            faults: count(strikes, Kind::Fault),
             ..Self::default()
         };
+        report.measure_shadow(shadow, &suffered.excused(), writers);
+        let otherwise = writers.iter().map(|it| it.longest_wait_of_all(&suffered.harmed()));
+        report.shadow.otherwise = otherwise.max().unwrap_or_default();
         for strike in strikes {
             for first in writers.iter().filter_map(|writer| writer.first_after(strike)) {
                 report.measure(strike, first);
             }
         }
         Ok(report)
+    }
+
+    fn measure_shadow(
+        &mut self,
+        strikes: &[Strike],
+        excused: &[(u64, u64)],
+        writers: &[Successes],
+    ) {
+        (self.shadow.kills, self.shadow.faults) =
+            (count(strikes, Kind::Kill), count(strikes, Kind::Fault));
+        for strike in strikes {
+            for wait in writers.iter().filter_map(|writer| writer.longest_wait(strike, excused)) {
+                self.shadow.worst = self.shadow.worst.max(wait);
+                if wait > WAIT_MAX {
+                    let (wait, what) = (wait.as_secs_f64(), &strike.what);
+                    let most = WAIT_MAX.as_secs_f64();
+                    let text = format!(
+                        "no success for {wait:.2} s, the shadow: {what} (at most {most} s)"
+                    );
+                    self.late.push(text);
+                }
+            }
+        }
     }
 
     fn measure(&mut self, strike: &Strike, first: Duration) {
@@ -84,7 +162,7 @@ impl Report {
     }
 
     /// The same row under this name.
-    pub(super) fn named(self, name: &'static str) -> Self {
+    pub(super) fn named(self, name: String) -> Self {
         Self { name, ..self }
     }
 
@@ -118,15 +196,16 @@ impl Report {
         failures.iter().map(|failure| format!("{}: {failure}", self.name)).collect()
     }
 
-    fn cells(&self) -> [String; 14] {
+    fn cells(&self) -> [String; 16] {
         let worst = self.worst.as_ref().map_or("-".to_owned(), |(worst, what)| {
             format!("{:.2} s ({what})", worst.as_secs_f64())
         });
         let Found { acknowledged, ambiguous, ambiguous_applied, events, revoked, .. } = self.found;
         let Findings { lost, doubled, reordered, wrong, forgotten, .. } = self.found.findings;
         [
-            self.name.to_owned(),
+            self.name.clone(),
             self.kills.to_string(),
+            format!("{}/{}", self.died, self.stopped),
             self.faults.to_string(),
             acknowledged.to_string(),
             format!("{ambiguous} ({ambiguous_applied} applied)"),
@@ -139,17 +218,34 @@ impl Report {
             forgotten.to_string(),
             format!("{}/{}", self.found.state_lost, self.found.reopened),
             worst,
+            self.shadow.cell(),
         ]
     }
+}
+
+impl Shadowed {
+    fn cell(&self) -> String {
+        let Self { kills, faults, worst, otherwise } = self;
+        if kills + faults == 0 {
+            return "-".into();
+        }
+        let [worst, otherwise] = [worst, otherwise].map(Duration::as_secs_f64);
+        format!("{kills}/{faults} (longest wait {worst:.2} s, otherwise {otherwise:.2} s)")
+    }
+}
+
+fn count(strikes: &[Strike], kind: Kind) -> usize {
+    strikes.iter().filter(|strike| strike.kind == kind).count()
 }
 
 fn counted_any(findings: &Findings) -> bool {
     findings.lost + findings.doubled + findings.reordered + findings.wrong + findings.forgotten > 0
 }
 
-const HEADINGS: [&str; 14] = [
+const HEADINGS: [&str; 16] = [
     "backend",
     "kills",
+    "died/stopped",
     "faults",
     "acknowledged",
     "ambiguous",
@@ -162,6 +258,7 @@ const HEADINGS: [&str; 14] = [
     "forgotten",
     "state lost/reopened",
     "worst first success",
+    "shadow's kills/faults",
 ];
 
 /// The table.

@@ -62,8 +62,9 @@ mod tests {
     fn every_name_is_the_beginning_or_a_part_of_a_tests() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut sources = String::new();
-        for folder in ["crates/storage/tests", "backends/mongodb/tests", "backends/postgres/tests"]
-        {
+        let backends =
+            ["mongodb", "postgres", "sqlite"].map(|name| format!("backends/{name}/tests"));
+        for folder in backends.iter().map(String::as_str).chain(["crates/storage/tests"]) {
             read_all(&root.join(folder), &mut sources);
         }
         for name in TESTS {

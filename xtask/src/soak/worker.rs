@@ -1,18 +1,27 @@
 //! The processes that write and watch.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::cluster::Cluster;
 use super::timing::now;
 use crate::canary::Output;
 use crate::failure::{Context, Failure, Result};
 use crate::process::{line, run_within, start};
+use crate::servers::signal;
 
 /// Longest a process may take to end by itself.
 const END_MAX: Duration = Duration::from_secs(90);
+
+/// A writer dies by itself at about one write in so many, between the primary and the shadow.
+const DIES_ONCE_IN: &str = "400";
+
+/// What a process ends with that dies so.
+const SIGABRT: i32 = 6;
 
 /// How to start them.
 #[derive(Debug)]
@@ -20,17 +29,24 @@ pub(super) struct Workers {
     program: PathBuf,
     config: PathBuf,
     folder: PathBuf,
+    /// The configuration of the shadow alone, if there is one.
+    shadow: Option<PathBuf>,
 }
 
 impl Workers {
     /// Writes the configuration.
-    pub(super) fn new(program: &Path, folder: &Path, configuration: &str) -> Result<Self> {
+    pub(super) fn new(program: &Path, folder: &Path, cluster: &dyn Cluster) -> Result<Self> {
         let folder = folder.join("journals");
         let doing = || format!("making {}", folder.display());
         std::fs::create_dir_all(&folder).context(doing)?;
         let config = folder.join("storage.yaml");
-        std::fs::write(&config, configuration).context(doing)?;
-        Ok(Self { program: program.to_owned(), config, folder })
+        std::fs::write(&config, cluster.configuration()).context(doing)?;
+        let shadow = cluster.shadow_alone().map(|alone| (folder.join("shadow.yaml"), alone));
+        if let Some((file, alone)) = &shadow {
+            std::fs::write(file, alone).context(doing)?;
+        }
+        let shadow = shadow.map(|(file, _)| file);
+        Ok(Self { program: program.to_owned(), config, folder, shadow })
     }
 
     fn command(&self, what: &str) -> Command {
@@ -46,7 +62,17 @@ impl Workers {
         if hurried {
             command.arg("--hurried");
         }
-        Worker::start(command, self.folder.join(format!("{name}.jsonl")))
+        if self.is_routed() {
+            command.args(["--dies-once-in", DIES_ONCE_IN]);
+        }
+        let mut writer = Worker::start(command, self.folder.join(format!("{name}.jsonl")))?;
+        writer.may_die = self.is_routed();
+        Ok(writer)
+    }
+
+    /// Whether documents go to a shadow.
+    pub(super) fn is_routed(&self) -> bool {
+        self.shadow.is_some()
     }
 
     /// Starts a watcher, which goes on with its journal if there is one.
@@ -69,6 +95,9 @@ impl Workers {
         for file in writers {
             command.arg("--writer").arg(file);
         }
+        if let Some(shadow) = &self.shadow {
+            command.arg("--shadow").arg(shadow);
+        }
         for file in watchers {
             command.arg("--watcher").arg(file);
         }
@@ -87,6 +116,7 @@ pub(super) struct Worker {
     /// Until it ends.
     output: Option<Output>,
     line: String,
+    may_die: bool,
     pub(super) journal: PathBuf,
     pub(super) started: u64,
 }
@@ -95,20 +125,35 @@ impl Worker {
     fn start(mut command: Command, journal: PathBuf) -> Result<Self> {
         command.arg("--journal").arg(&journal).stdin(Stdio::piped());
         let (child, output) = start(&mut command)?;
-        Ok(Self { child, output: Some(output), line: line(&command), journal, started: now() })
+        let line = line(&command);
+        let output = Some(output);
+        Ok(Self { child, output, line, may_die: false, journal, started: now() })
     }
 
-    /// A process that ended by itself has found something.
-    pub(super) fn must_run(&mut self) -> Result<()> {
+    /// Whether it died where it was told to. A process that ended otherwise by itself has found something.
+    pub(super) fn has_died(&mut self) -> Result<bool> {
         match self.child.try_wait().context(|| "looking after a process".into())? {
-            None => Ok(()),
+            None => Ok(false),
+            Some(status) if self.may_die && status.signal() == Some(SIGABRT) => Ok(true),
             Some(status) => Err(Failure::new(format!("`{}` gave up: {status}", self.line))),
         }
     }
 
+    /// Lets it stand still.
+    pub(super) fn stop(&self) -> Result<()> {
+        signal(self.child.id(), "STOP")
+    }
+
+    /// Lets it go on.
+    pub(super) fn go_on(&self) -> Result<()> {
+        signal(self.child.id(), "CONT")
+    }
+
     /// SIGKILL: no handler runs, nothing is flushed. Waiting makes sure that its locks are gone.
     pub(super) fn kill(mut self) -> Result<PathBuf> {
-        self.must_run()?;
+        if self.has_died()? {
+            return Ok(self.journal.clone());
+        }
         self.child.kill().context(|| "killing a process".into())?;
         self.child.wait().context(|| "waiting for a process's end".into())?;
         Ok(self.journal.clone())
@@ -116,7 +161,7 @@ impl Worker {
 
     /// Lets it finish what it is doing.
     pub(super) fn end(mut self) -> Result<PathBuf> {
-        self.must_run()?;
+        self.has_died()?;
         drop(self.child.stdin.take());
         self.ended()
     }
@@ -127,6 +172,7 @@ impl Worker {
         loop {
             match self.child.try_wait().context(|| "waiting for a process".into())? {
                 Some(status) if status.success() => return Ok(self.journal.clone()),
+                Some(_) if self.has_died()? => return Ok(self.journal.clone()),
                 Some(status) => {
                     return Err(Failure::new(format!("`{}` ended with {status}", self.line)));
                 }

@@ -13,6 +13,7 @@ mod opening;
 mod queries;
 mod reads;
 mod revocations;
+mod shadow;
 mod shared;
 mod users;
 mod writes;

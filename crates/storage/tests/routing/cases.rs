@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Where tests lie that the table may name.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "crates/storage/tests",
     "crates/routing/tests",
     "crates/routing/src",
@@ -12,6 +12,7 @@ const SOURCES: [&str; 7] = [
     "backends/mongodb/tests",
     "backends/postgres/tests",
     "backends/redis/tests",
+    "backends/sqlite/tests",
 ];
 
 fn table_and_sources() -> (String, String) {
