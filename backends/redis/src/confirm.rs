@@ -10,7 +10,7 @@ use redis::{Cmd, RedisError, RedisResult, Value};
 use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
 
 use crate::connect::{Link, within};
-use crate::error::{from_redis, is_lost};
+use crate::error::{from_redis, is_lost, left};
 use crate::route::Connection;
 
 /// To one change: what the server says for or against it.
@@ -63,7 +63,8 @@ impl Link {
         let (generation, connection) = self.connection(deadline).await?;
         let needed = self.replicas_needed();
         let limits = Limits { replicas: self.replicas_until(earliest), answer: deadline };
-        let answers = self.send_over(&connection, changes, needed, limits).await?;
+        let over = (generation, &connection);
+        let answers = self.send_over(over, changes, needed, limits).await?;
         let mut sent = Sent { generation, answers, needed };
         self.note(&sent);
         let more = self.replicas_needed();
@@ -71,7 +72,7 @@ impl Link {
             && more > needed
         {
             // The server has replicas that the sentinels did not tell of: they are waited for as well, in what is left.
-            let waited = self.send_over(&connection, &[], more, limits).await?;
+            let waited = self.send_over(over, &[], more, limits).await?;
             answers.truncate(changes.len());
             sent.answers = waited.map(|waited| answers.drain(..).chain(waited).collect());
         }
@@ -79,9 +80,10 @@ impl Link {
         Ok(sent)
     }
 
+    /// Ends when the connection is thrown away, too: replicas that have been given another primary would be waited for in vain.
     async fn send_over(
         &self,
-        connection: &Connection,
+        (generation, connection): (u64, &Connection),
         changes: &[Cmd],
         needed: usize,
         limits: Limits,
@@ -91,7 +93,8 @@ impl Link {
         let wait = limits.replicas.saturating_duration_since(Instant::now());
         let wait = wait.max(Duration::from_millis(1));
         let sent = connection.send_confirmed(changes, needed, wait, asked);
-        let answers = within(limits.answer, sent).await?;
+        let answers = within(limits.answer, self.while_used(generation, sent)).await?;
+        let answers = answers.unwrap_or_else(|| Err(left()));
         let each = |answers: Vec<Value>| answers.into_iter().map(Value::extract_error).collect();
         Ok(answers.map(each))
     }

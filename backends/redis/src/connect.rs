@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value};
 use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::address::Node;
@@ -46,12 +47,16 @@ pub(crate) struct Link {
     state: RwLock<State>,
     /// Held by whoever connects, so that one does.
     connecting: tokio::sync::Mutex<()>,
+    /// The last connection that was thrown away.
+    discarded: watch::Sender<u64>,
 }
 
 struct State {
     current: Option<Connection>,
     /// What the sentinels said last.
     outlook: Option<Outlook>,
+    /// The primary before the one that they name.
+    left: Option<Node>,
     /// Most replicas that the server had since the sentinels were asked last, and between that and the time before.
     online: [usize; 2],
     /// Counts connections: whoever finds one lost must not throw away the next.
@@ -76,6 +81,7 @@ impl Link {
         let state = State {
             current: None,
             outlook: None,
+            left: None,
             online: [0; 2],
             generation: 0,
             failures: 0,
@@ -91,8 +97,9 @@ impl Link {
             replica_wait: settings.replica_wait(),
             state: RwLock::new(state),
             connecting: tokio::sync::Mutex::default(),
+            discarded: watch::Sender::new(0),
         });
-        tokio::spawn(watch(Arc::downgrade(&link)));
+        tokio::spawn(look_after(Arc::downgrade(&link)));
         link
     }
 
@@ -211,6 +218,7 @@ impl Link {
         state.generation += 1;
         state.failures = 0;
         state.pause = None;
+        state.note_left(outlook.as_ref());
         state.current = Some(connection.clone());
         state.outlook = outlook;
         state.online = [0; 2];
@@ -236,11 +244,26 @@ impl Link {
         }
     }
 
-    /// Forgets the connection, if it is still that one.
+    /// Forgets the connection, if it is still that one. Who waits on it for replicas waits no longer.
     pub(crate) fn discard(&self, generation: u64) {
         let mut state = self.write();
         if state.generation == generation && state.current.take().is_some() {
             tracing::warn!("the connection to Redis was lost");
+            self.discarded.send_replace(generation);
+        }
+    }
+
+    /// What comes of `work`, or nothing if its connection is thrown away first.
+    pub(crate) async fn while_used<T>(
+        &self,
+        generation: u64,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut discarded = self.discarded.subscribe();
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            _ = discarded.wait_for(|last| *last >= generation) => None,
         }
     }
 
@@ -249,6 +272,7 @@ impl Link {
         let mut state = self.write();
         state.closed = true;
         state.current = None;
+        self.route.close();
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -262,9 +286,9 @@ impl Link {
     /// Looks at the connection there is, and throws away one whose server is silent or no longer to be believed.
     async fn look(&self) {
         let Ok(Some((generation, mut connection))) = self.current() else { return };
-        let asked = timeout(self.timeout, connection.facts());
-        let (facts, outlook) = tokio::join!(asked, self.route.outlook());
-        let of_most = outlook.as_ref().is_some_and(|outlook| outlook.of_most);
+        let asked = self.while_used(generation, timeout(self.timeout, connection.facts()));
+        let (facts, of_most) = tokio::join!(asked, self.hear(generation));
+        let Some(facts) = facts else { return };
         let believed = match facts {
             Ok(Ok(nodes)) => nodes.iter().all(|(_, facts)| {
                 facts.check(self.declared).is_ok() && (of_most || self.is_in_touch(facts))
@@ -272,9 +296,20 @@ impl Link {
             // A cluster's client finds by itself what is left of the cluster.
             _ => connection.is_cluster(),
         };
-        if self.is_replaced(generation, outlook) || !believed {
+        if !believed {
             self.discard(generation);
         }
+    }
+
+    /// Asks the sentinels, and throws away the connection to a primary that they have replaced, also while it is silent. Tells
+    /// whether most of them answered.
+    async fn hear(&self, generation: u64) -> bool {
+        let outlook = self.route.outlook().await;
+        let of_most = outlook.as_ref().is_some_and(|outlook| outlook.of_most);
+        if self.is_replaced(generation, outlook) {
+            self.discard(generation);
+        }
+        of_most
     }
 
     /// Whether a server that too few sentinels speak of cannot have been replaced: one whose replicas are there, or for which
@@ -307,7 +342,7 @@ impl Link {
         let Some(outlook) = &state.outlook else { return self.replicas_min };
         // One that has only just come the sentinels may promote before they are asked again; it leaves the server then.
         let seen = state.online[0].max(state.online[1]).min(outlook.up);
-        self.replicas_min.max(outlook.promotable).max(seen)
+        self.replicas_min.max(outlook.promotable(state.left.as_ref())).max(seen)
     }
 
     /// Notes how many replicas the server has.
@@ -347,8 +382,19 @@ impl Link {
     }
 }
 
+impl State {
+    /// Notes which primary the one that the sentinels name by now has replaced.
+    fn note_left(&mut self, heard: Option<&Outlook>) {
+        if let (Some(before), Some(heard)) = (&self.outlook, heard)
+            && before.primary != heard.primary
+        {
+            self.left = Some(before.primary.clone());
+        }
+    }
+}
+
 /// Ends when nobody else holds the link, or it was closed.
-async fn watch(link: Weak<Link>) {
+async fn look_after(link: Weak<Link>) {
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
         match link.upgrade() {

@@ -131,6 +131,11 @@ pub(crate) fn silent() -> Error {
         .with_message("the server does not answer")
 }
 
+/// Nobody waits any longer for what was sent over a connection that was thrown away.
+pub(crate) fn left() -> RedisError {
+    (Kind::Io, "the connection was thrown away").into()
+}
+
 /// A stored record that no release of this crate wrote.
 pub(crate) fn damaged() -> Error {
     Error::new(ErrorKind::Internal, "").with_message("a stored record is damaged")

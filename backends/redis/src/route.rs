@@ -106,6 +106,13 @@ impl Route {
         sentinels.outlook().await.ok()
     }
 
+    /// Ends what is kept open beside the connections that were handed out.
+    pub(crate) fn close(&self) {
+        if let Way::Sentinel(sentinels) = &self.way {
+            sentinels.close();
+        }
+    }
+
     pub(crate) fn has_sentinels(&self) -> bool {
         matches!(self.way, Way::Sentinel(_))
     }

@@ -116,10 +116,7 @@ async fn a_primary_that_was_replaced_is_left_before_it_knows_it() {
     };
     until("the replica is the primary", is_primary);
     let port = servers.replica.port().to_string();
-    until("the sentinel names it", || {
-        let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"];
-        servers.sentinel.command::<Vec<String>>(&question)[1] == port
-    });
+    until("the sentinel names it", || named_by(&servers.sentinel) == port);
 
     let before: u32 = servers.replica.command(&["DBSIZE"]);
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -143,8 +140,9 @@ async fn a_name_that_no_sentinel_knows_is_told() {
     assert!(error.to_string().contains("sentinels name no primary"), "{error}");
 }
 
-/// Whoever asks for a failover takes no revocation back: the old primary, which does not know for a while that it was
-/// replaced, and the replica that still follows it, acknowledge nothing that the new one has not got.
+/// Whoever asks for a failover takes no revocation back, nor holds revocations up for long: the old primary, which does not
+/// know for a while that it was replaced, and the replica that still follows it, acknowledge nothing that the new one has not
+/// got, and the new one does not wait for the old one.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_acknowledged_around_a_failover_on_request_is_on_the_new_primary() {
     let servers = watched();
@@ -156,30 +154,14 @@ async fn what_is_acknowledged_around_a_failover_on_request_is_on_the_new_primary
     let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
     let store = Arc::new(opened(&settings).await);
     let stop = Arc::new(AtomicBool::new(false));
-    let revoking = (0..4).map(|task| {
-        let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
-        tokio::spawn(async move {
-            let (mut acknowledged, mut number) = (Vec::new(), 0);
-            while !stop.load(Ordering::SeqCst) {
-                let name = format!("{task}-{number}");
-                if store.revoke(&name).await.is_ok() {
-                    acknowledged.push(name);
-                }
-                number += 1;
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            acknowledged
-        })
-    });
+    let revoking = (0..4).map(|task| tokio::spawn(revoke_until(store.clone(), stop.clone(), task)));
     let revoking: Vec<_> = revoking.collect();
     until("the sentinel begins a failover", || {
         servers.sentinel.try_command::<()>(&["SENTINEL", "FAILOVER", "main"]).is_ok()
     });
     let old = servers.primary.port().to_string();
-    until("the sentinel names another", || {
-        let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"];
-        servers.sentinel.command::<Vec<String>>(&question)[1] != old
-    });
+    until("the sentinel names another", || named_by(&servers.sentinel) != old);
+    let chosen = Instant::now();
     // Until the old one has been told, and follows.
     tokio::time::sleep(Duration::from_secs(14)).await;
     stop.store(true, Ordering::SeqCst);
@@ -188,10 +170,76 @@ async fn what_is_acknowledged_around_a_failover_on_request_is_on_the_new_primary
         acknowledged.extend(task.await.unwrap());
     }
     assert!(acknowledged.len() > 100, "{} acknowledged", acknowledged.len());
-    for name in &acknowledged {
+    for (name, _) in &acknowledged {
         assert!(store.find(name).await.unwrap().is_some(), "{name} of {}", acknowledged.len());
     }
+    let after = acknowledged.iter().filter_map(|(_, at)| at.checked_duration_since(chosen)).min();
+    eprintln!("first acknowledged {after:?} after another primary was chosen");
+    assert!(after.unwrap() < Duration::from_secs(3), "{after:?}");
     drop(second);
+}
+
+/// Revokes one after the other. Tells what was acknowledged, and when.
+async fn revoke_until(
+    store: Arc<Fixture>,
+    stop: Arc<AtomicBool>,
+    task: usize,
+) -> Vec<(String, Instant)> {
+    let (mut acknowledged, mut number) = (Vec::new(), 0);
+    while !stop.load(Ordering::SeqCst) {
+        let name = format!("{task}-{number}");
+        if store.revoke(&name).await.is_ok() {
+            acknowledged.push((name, Instant::now()));
+        }
+        number += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    acknowledged
+}
+
+/// The port of the primary that a sentinel names.
+fn named_by(sentinel: &Server) -> String {
+    let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"];
+    sentinel.command::<Vec<String>>(&question).remove(1)
+}
+
+/// A sentinel is asked again and again over one connection, and over another one when that has ended; none is left behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_has_one_connection_which_ends_with_the_store() {
+    let mut servers = watched();
+    let addr = servers.sentinel.addr();
+    let settings = [("addr", addr.as_str()), ("sentinel.master", "main")];
+    let accepted = |sentinel: &Server| -> u64 {
+        let info: String = sentinel.command(&["INFO", "stats"]);
+        let mut lines = info.lines();
+        lines
+            .find_map(|it| it.strip_prefix("total_connections_received:"))
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    let store = opened(&settings).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let before = accepted(&servers.sentinel);
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    // This test's own question, and one of the first of the watcher's at most.
+    let more = accepted(&servers.sentinel) - before;
+    assert!(more <= 2, "{more} connections");
+
+    servers.sentinel.kill();
+    servers.sentinel.start();
+    until("the sentinel knows the replica again", || {
+        replica_says(&servers.sentinel, &servers.replica, "flags") == "slave"
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    store.revoke("after").await.unwrap();
+    let clients = |sentinel: &Server| -> usize {
+        let listed: String = sentinel.command(&["CLIENT", "LIST", "TYPE", "NORMAL"]);
+        listed.lines().count()
+    };
+    assert_eq!(clients(&servers.sentinel), 2, "the store's and this one");
+    store.close().await;
+    until("only this test's connection is left", || clients(&servers.sentinel) == 1);
 }
 
 /// What one sentinel alone takes for dead the others may promote: it may be the one that is cut off.
