@@ -32,6 +32,12 @@ const FORGET: &str = "DELETE FROM {schema}.indexes WHERE name = $1";
 /// Taken without waiting: a build waits for every older statement, also for one that waits for this lock.
 const TAKE_TURN: &str = "SELECT pg_try_advisory_lock(hashtextextended('{schema}.indexes', 5))";
 const TURN_PAUSE: Duration = Duration::from_millis(50);
+/// Whether somebody builds an index right now.
+const IS_BUILT: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index \
+    WHERE datname = current_database() AND relid = '{schema}.documents'::regclass)";
+/// How often one who had to give way to another build tries again, and the longest pause before it does.
+const ATTEMPTS_MAX: u32 = 20;
+const GIVE_WAY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// All declared indexes with their state.
 pub(crate) async fn list(session: &mut Session, schema: &str) -> Result<Vec<IndexStatus>> {
@@ -50,6 +56,16 @@ pub(crate) async fn list(session: &mut Session, schema: &str) -> Result<Vec<Inde
 /// Declares and builds `index` while others read and write. What an earlier build or drop left behind is built anew, and
 /// what the owner built by hand is taken as it is: the name says which fields it is of.
 pub(crate) async fn create(store: &Store, index: &IndexDefinition) -> Result<()> {
+    for attempt in 1..ATTEMPTS_MAX {
+        match create_once(store, index).await {
+            Err(error) if gave_way(&error) => pause_before_next(attempt).await,
+            done => return done,
+        }
+    }
+    create_once(store, index).await
+}
+
+async fn create_once(store: &Store, index: &IndexDefinition) -> Result<()> {
     let mut session = patient_session(store).await?;
     take_turn(store, &mut session).await?;
     let declared = list(&mut session, &store.schema).await?;
@@ -110,15 +126,25 @@ async fn patient_session(store: &Store) -> Result<Session> {
     Ok(session)
 }
 
-/// One build at a time. Behind a transaction pooler there is no lock; the second build then fails and says so.
+/// Whether the server let another build go first: two of one table wait for each other. What is left is built anew.
+fn gave_way(error: &Error) -> bool {
+    error.fact("sqlstate") == Some("40P01")
+}
+
+/// At different times, or they meet again.
+async fn pause_before_next(attempt: u32) {
+    let longest = TURN_PAUSE.saturating_mul(1 << attempt.min(8)).min(GIVE_WAY_PAUSE_MAX);
+    tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
+}
+
+/// One build at a time. Behind a transaction pooler there is no lock: who sees that another one builds waits for its end, and of
+/// two that begin at the same moment one gives way.
 async fn take_turn(store: &Store, session: &mut Session) -> Result<()> {
-    if !store.has_sessions() {
-        return Ok(());
-    }
-    let take = in_schema(TAKE_TURN, &store.schema);
+    let has_sessions = store.has_sessions();
+    let question = in_schema(if has_sessions { TAKE_TURN } else { IS_BUILT }, &store.schema);
     loop {
-        let rows = session.query_once(&take, &[]).await?;
-        if value::<bool>(rows.first().ok_or_else(damaged)?, 0)? {
+        let rows = session.query_once(&question, &[]).await?;
+        if value::<bool>(rows.first().ok_or_else(damaged)?, 0)? == has_sessions {
             return Ok(());
         }
         tokio::time::sleep(TURN_PAUSE).await;
@@ -136,6 +162,16 @@ fn too_many(declared: usize) -> Error {
 ///
 /// The declaration goes last: stopped half way, there is still something to drop, and nobody uses what is left of it.
 pub(crate) async fn remove(store: &Store, name: &str) -> Result<bool> {
+    for attempt in 1..ATTEMPTS_MAX {
+        match remove_once(store, name).await {
+            Err(error) if gave_way(&error) => pause_before_next(attempt).await,
+            done => return done,
+        }
+    }
+    remove_once(store, name).await
+}
+
+async fn remove_once(store: &Store, name: &str) -> Result<bool> {
     let mut session = patient_session(store).await?;
     take_turn(store, &mut session).await?;
     let declared = in_schema(IS_DECLARED, &store.schema);

@@ -1,5 +1,6 @@
 //! Behind a transaction-mode pooler: no prepared statement is left behind, nothing is set for the session, nobody listens.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -7,6 +8,7 @@ use syntrix_storage_core::backend::Feed;
 use syntrix_storage_core::{Direction, ErrorKind, Operation, Query, QueryPlan};
 
 use crate::common::{Fixture, context, provider};
+use crate::indexes::index;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_without_a_session_of_its_own() {
@@ -87,4 +89,27 @@ async fn strings_of_the_old_kind_are_refused_and_a_backslash_in_a_name_is_a_char
     raw.batch_execute("SET standard_conforming_strings = off").await.expect("set");
     assert_eq!(raw.query(&sql, &[]).await.expect("query").len(), 2);
     raw.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.expect("drop");
+}
+
+/// No lock outlives a statement there, so builds meet; each handle has connections of its own, as processes have.
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_that_are_declared_at_the_same_time_are_all_built() {
+    let fixture = Fixture::with(&json!({"pooler": "transaction"})).await;
+    for number in 0..50 {
+        fixture.insert(&format!("case/d{number}"), json!({"a": number, "b": number})).await;
+    }
+    let wanted = [index("case", &["a", "b"]), index("case", &["b", "-a"]), index("case", &["a"])];
+    let mut building = tokio::task::JoinSet::new();
+    for number in 0..6 {
+        let handle =
+            Fixture::at(Arc::clone(&fixture.place), &json!({"pooler": "transaction"})).await;
+        let index = wanted[number % wanted.len()].clone();
+        building.spawn(async move { handle.documents.create_index(&index).await });
+    }
+    while let Some(built) = building.join_next().await {
+        built.expect("task").expect("built");
+    }
+    let listed = fixture.documents.list_indexes().await.expect("list");
+    assert_eq!(listed.len(), wanted.len());
+    assert!(listed.iter().all(|index| index.ready), "{listed:?}");
 }
