@@ -126,9 +126,10 @@ async fn patient_session(store: &Store) -> Result<Session> {
     Ok(session)
 }
 
-/// Whether the server let another build go first: two of one table wait for each other. What is left is built anew.
+/// Whether the server let another build go first: two of one table wait for each other (`deadlock_detected`), and of two of one
+/// name the later one finds it taken (`duplicate_table`). What is left is built anew.
 fn gave_way(error: &Error) -> bool {
-    error.fact("sqlstate") == Some("40P01")
+    matches!(error.fact("sqlstate"), Some("40P01" | "42P07"))
 }
 
 /// At different times, or they meet again.
