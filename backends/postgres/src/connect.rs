@@ -143,9 +143,9 @@ impl Connector {
             false => Tls::Off,
         };
         let (hosts, addresses) = (target.config.get_hosts(), target.config.get_hostaddrs());
-        // Each host has the time for itself.
+        // Each host has the time for itself, and there is some for another address of a name.
         let hosts = u32::try_from(hosts.len().max(addresses.len())).unwrap_or(u32::MAX);
-        let connect_max = settings.connect_timeout.0.saturating_mul(hosts);
+        let connect_max = settings.connect_timeout.0.saturating_mul(hosts.saturating_add(1));
         Ok(Self { target, tls, pooler: settings.pooler, connect_max, standby: None })
     }
 

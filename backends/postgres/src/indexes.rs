@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use syntrix_storage_core::{
     Error, ErrorKind, INDEXES_MAX, IndexDefinition, IndexStatus, IndexSuggestion, Reason, Result,
-    SuggestedField,
+    Retry, SuggestedField,
 };
 use tokio_postgres::types::Type;
 
@@ -26,7 +26,8 @@ const BUILT: &str = "SELECT i.indisvalid AND i.indisready FROM pg_catalog.pg_cla
     WHERE c.relname = $1 AND c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'i'";
 const DECLARE: &str = "INSERT INTO {schema}.indexes (name, collection, fields, state) VALUES ($1, $2, $3, 'building') \
     ON CONFLICT (name) DO UPDATE SET state = 'building'";
-const FINISH: &str = "UPDATE {schema}.indexes SET state = 'ready' WHERE name = $1";
+/// No row: somebody who dropped it before forgot our declaration with his.
+const FINISH: &str = "UPDATE {schema}.indexes SET state = 'ready' WHERE name = $1 RETURNING 1";
 const IS_DECLARED: &str = "SELECT FROM {schema}.indexes WHERE name = $1";
 const FORGET: &str = "DELETE FROM {schema}.indexes WHERE name = $1";
 /// Taken without waiting: a build waits for every older statement, also for one that waits for this lock.
@@ -56,22 +57,26 @@ pub(crate) async fn list(session: &mut Session, schema: &str) -> Result<Vec<Inde
 /// Declares and builds `index` while others read and write. What an earlier build or drop left behind is built anew, and
 /// what the owner built by hand is taken as it is: the name says which fields it is of.
 pub(crate) async fn create(store: &Store, index: &IndexDefinition) -> Result<()> {
-    for attempt in 1..ATTEMPTS_MAX {
+    for attempt in 1..=ATTEMPTS_MAX {
         match create_once(store, index).await {
-            Err(error) if gave_way(&error) => pause_before_next(attempt).await,
-            done => return done,
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if gave_way(store, &error) && attempt < ATTEMPTS_MAX => {}
+            Err(error) => return Err(error),
         }
+        pause_before_next(attempt).await;
     }
-    create_once(store, index).await
+    Err(others_build())
 }
 
-async fn create_once(store: &Store, index: &IndexDefinition) -> Result<()> {
+/// Whether it is there; if not, somebody else builds or drops one at the same time.
+async fn create_once(store: &Store, index: &IndexDefinition) -> Result<bool> {
     let mut session = patient_session(store).await?;
     take_turn(store, &mut session).await?;
     let declared = list(&mut session, &store.schema).await?;
     let known = declared.iter().find(|known| known.definition.name() == index.name());
     if known.is_some_and(|known| known.ready) {
-        return Ok(());
+        return Ok(true);
     }
     if known.is_none() && declared.len() >= INDEXES_MAX {
         return Err(too_many(declared.len()));
@@ -88,10 +93,14 @@ async fn create_once(store: &Store, index: &IndexDefinition) -> Result<()> {
     build(store, &mut session, index).await
 }
 
-async fn build(store: &Store, session: &mut Session, index: &IndexDefinition) -> Result<()> {
+async fn build(store: &Store, session: &mut Session, index: &IndexDefinition) -> Result<bool> {
     let name = index.name();
     let rows = session.query_once(&in_schema(BUILT, &store.schema), &[(&name, Type::TEXT)]).await?;
     let works = rows.first().map(|row| value::<bool>(row, 0)).transpose()?;
+    // Unfinished may be one that somebody began to build behind our first look.
+    if works == Some(false) && !store.has_sessions() && is_built(store, session).await? {
+        return Ok(false);
+    }
     let mut statements = Vec::new();
     if works == Some(false) {
         statements.push(drop_statement(&store.schema, name));
@@ -103,7 +112,14 @@ async fn build(store: &Store, session: &mut Session, index: &IndexDefinition) ->
         let built = session.execute(statement).await;
         built.map_err(|error| explain(error, &statements.join(";\n")))?;
     }
-    session.query_once(&in_schema(FINISH, &store.schema), &[(&name, Type::TEXT)]).await.map(|_| ())
+    let finish = in_schema(FINISH, &store.schema);
+    Ok(!session.query_once(&finish, &[(&name, Type::TEXT)]).await?.is_empty())
+}
+
+/// Whether somebody builds one of ours.
+async fn is_built(store: &Store, session: &mut Session) -> Result<bool> {
+    let rows = session.query_once(&in_schema(IS_BUILT, &store.schema), &[]).await?;
+    value(rows.first().ok_or_else(damaged)?, 0)
 }
 
 /// A role that is not the owner gets what the owner has to run; `create` then finds it built, `remove` gone.
@@ -126,10 +142,21 @@ async fn patient_session(store: &Store) -> Result<Session> {
     Ok(session)
 }
 
-/// Whether the server let another build go first: two of one table wait for each other (`deadlock_detected`), and of two of one
-/// name the later one finds it taken (`duplicate_table`). What is left is built anew.
-fn gave_way(error: &Error) -> bool {
-    matches!(error.fact("sqlstate"), Some("40P01" | "42P07"))
+/// Whether the server let another build go first: two of one table wait for each other (`deadlock_detected`). Where no lock keeps
+/// them apart, two of one name find it taken, gone, or changed under them ("tuple concurrently updated", an internal error). What is
+/// left is built anew.
+fn gave_way(store: &Store, error: &Error) -> bool {
+    match error.fact("sqlstate") {
+        Some("40P01") => true,
+        Some("42P07" | "42704" | "XX000") => !store.has_sessions(),
+        _ => false,
+    }
+}
+
+fn others_build() -> Error {
+    Error::new(ErrorKind::Unavailable, "")
+        .with_retry(Retry::Safe)
+        .with_message("others build and drop indexes at the same time, again and again; try again when they are done")
 }
 
 /// At different times, or they meet again.
@@ -141,11 +168,16 @@ async fn pause_before_next(attempt: u32) {
 /// One build at a time. Behind a transaction pooler there is no lock: who sees that another one builds waits for its end, and of
 /// two that begin at the same moment one gives way.
 async fn take_turn(store: &Store, session: &mut Session) -> Result<()> {
-    let has_sessions = store.has_sessions();
-    let question = in_schema(if has_sessions { TAKE_TURN } else { IS_BUILT }, &store.schema);
+    let take = in_schema(TAKE_TURN, &store.schema);
     loop {
-        let rows = session.query_once(&question, &[]).await?;
-        if value::<bool>(rows.first().ok_or_else(damaged)?, 0)? == has_sessions {
+        let is_ours = match store.has_sessions() {
+            true => {
+                let rows = session.query_once(&take, &[]).await?;
+                value::<bool>(rows.first().ok_or_else(damaged)?, 0)?
+            }
+            false => !is_built(store, session).await?,
+        };
+        if is_ours {
             return Ok(());
         }
         tokio::time::sleep(TURN_PAUSE).await;
@@ -165,7 +197,7 @@ fn too_many(declared: usize) -> Error {
 pub(crate) async fn remove(store: &Store, name: &str) -> Result<bool> {
     for attempt in 1..ATTEMPTS_MAX {
         match remove_once(store, name).await {
-            Err(error) if gave_way(&error) => pause_before_next(attempt).await,
+            Err(error) if gave_way(store, &error) => pause_before_next(attempt).await,
             done => return done,
         }
     }

@@ -256,7 +256,12 @@ async fn serve(
         if !told.is_empty() {
             // Sent together they are one transaction.
             let notify = told.iter().map(|log| format!("NOTIFY {channel}, '{}';", log.payload()));
-            client.batch_execute(&notify.collect::<String>()).await.map_err(failed)?;
+            if let Err(error) = client.batch_execute(&notify.collect::<String>()).await {
+                // To be told over the next connection.
+                told.into_iter()
+                    .for_each(|log| wake.news(log).untold.store(true, Ordering::SeqCst));
+                return Err(failed(error));
+            }
             told.into_iter()
                 .for_each(|log| due[log as usize] = Instant::now() + log.notify_pause());
         }

@@ -104,7 +104,7 @@ impl Link {
         if let Ok(answers) = &sent.answers
             && let Some(Ok(Value::Array(role))) = answers.last()
         {
-            self.note_online(sent.generation, online(role));
+            self.note_online(sent.generation, &followers(role));
         }
     }
 
@@ -140,12 +140,14 @@ impl Sent {
     }
 }
 
-/// What `ROLE` answers: `master`, an offset, and the replicas that follow. A replica has none.
-fn online(role: &[Value]) -> usize {
-    match role {
-        [_, _, Value::Array(replicas)] => replicas.len(),
-        _ => 0,
-    }
+/// What `ROLE` answers: `master`, an offset, and the replicas that follow, each with host, port and its place. A replica has none.
+fn followers(role: &[Value]) -> Vec<String> {
+    let [_, _, Value::Array(replicas)] = role else { return Vec::new() };
+    let name = |replica: &Value| match redis::from_redis_value_ref(replica) {
+        Ok::<(String, String, String), _>((host, port, _)) => format!("{host}:{port}"),
+        Err(_) => String::new(),
+    };
+    replicas.iter().map(name).collect()
 }
 
 fn unconfirmed(having: usize, needed: usize) -> Error {

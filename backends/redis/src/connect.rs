@@ -21,7 +21,7 @@ use crate::address::Node;
 use crate::error::{closed, from_redis, is_lost, silent, timeout as out_of_time};
 use crate::facts::{Declared, Facts};
 use crate::route::{Connection, Request, Route, parse_facts};
-use crate::sentinels::Outlook;
+use crate::sentinels::{Outlook, name};
 use crate::settings::Settings;
 
 /// How long no attempt is made after the first that failed, and after many.
@@ -345,11 +345,16 @@ impl Link {
         self.replicas_min.max(outlook.promotable(state.left.as_ref())).max(seen)
     }
 
-    /// Notes how many replicas the server has.
-    pub(crate) fn note_online(&self, generation: u64, online: usize) {
+    /// Notes which replicas the server has. A primary that was left and follows by now confirms as they do, so it counts as they do,
+    /// or it could stand for one that would be promoted instead of it.
+    pub(crate) fn note_online(&self, generation: u64, followers: &[String]) {
         let mut state = self.write();
-        if state.generation == generation {
-            state.online[0] = state.online[0].max(online);
+        if state.generation != generation {
+            return;
+        }
+        state.online[0] = state.online[0].max(followers.len());
+        if state.left.as_ref().is_some_and(|left| followers.contains(&name(left))) {
+            state.left = None;
         }
     }
 

@@ -326,7 +326,7 @@ fn is_candidate(replica: &Fields) -> bool {
 }
 
 /// As they name a server.
-fn name(node: &Node) -> String {
+pub(crate) fn name(node: &Node) -> String {
     format!("{}:{}", node.host, node.port)
 }
 

@@ -127,7 +127,9 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
         let mut pause = PAUSE_MIN;
         loop {
             match self.try_open(opener, primary, take).await {
-                Ok(()) => return,
+                Ok(true) => return,
+                // Refused for now.
+                Ok(false) => {}
                 Err(error) => self.failed(&error),
             }
             tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
@@ -135,18 +137,19 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
         }
     }
 
+    /// Whether that was all there is to do.
     async fn try_open(
         &self,
         opener: &dyn ShadowOpener,
         primary: StoreId,
         take: Take<S>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let backend = opener.open().await?;
         let ledger = match backend.ledger() {
             Ok(ledger) => ledger,
             Err(error) => {
                 self.refuse(&error.to_string());
-                return Ok(());
+                return Ok(true);
             }
         };
         let is_native = ledger.store_id() == primary;
@@ -155,18 +158,20 @@ impl<S: ?Sized + Send + Sync + 'static> ShadowLink<S> {
                 "the shadow is the primary itself or a native replica of it, which is read and never written; \
                  name another database, or use `strategy: read-replica`",
             );
-            return Ok(());
+            return Ok(true);
         }
         if !is_native && backend.is_native_replica() {
             self.refuse(OTHER_REPLICA);
-            return Ok(());
+            backend.close().await?;
+            // Of several hosts one may be promoted, and takes writes then.
+            return Ok(false);
         }
         let shadow = OpenShadow { store: take(&*backend)?, ledger };
         self.native.store(is_native, Ordering::Release);
         self.filled.fetch_or(is_native, Ordering::AcqRel);
         let _ = self.open.set(shadow);
         self.set(ShadowState::Up);
-        Ok(())
+        Ok(true)
     }
 
     /// The shadow, once it was opened.

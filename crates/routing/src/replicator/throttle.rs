@@ -8,7 +8,10 @@ const SLOW_FACTOR: f64 = 3.0;
 const NOISE: Duration = Duration::from_millis(2);
 const SHARE_MIN: f64 = 1.0 / 64.0;
 const SHARE_STEP: f64 = 1.0 / 16.0;
+/// Longest pause, where a page does not take longer itself.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest pause, in pages.
+const PAGES_MAX: u32 = 4;
 /// How fast the best is forgotten, so that a record read from an idle cache is not the measure for ever.
 const DRIFT: f64 = 1.01;
 
@@ -41,7 +44,7 @@ impl Throttle {
             true => (self.share / 2.0).max(SHARE_MIN),
             false => (self.share + SHARE_STEP).min(1.0),
         };
-        work.mul_f64(1.0 / self.share - 1.0).min(PAUSE_MAX)
+        work.mul_f64(1.0 / self.share - 1.0).min(PAUSE_MAX.max(work * PAGES_MAX))
     }
 }
 
@@ -61,6 +64,15 @@ mod tests {
         assert!(pauses.is_sorted() && pauses[11] == PAUSE_MAX, "{pauses:?}");
         let last = (0..16).map(|_| throttle.after(WORK, QUICK)).last();
         assert_eq!(last, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn pages_that_take_long_leave_longer_pauses() {
+        let mut throttle = Throttle::default();
+        let work = Duration::from_secs(3);
+        throttle.after(work, QUICK);
+        let last = (0..12).map(|_| throttle.after(work, SLOW)).last();
+        assert_eq!(last, Some(work * PAGES_MAX));
     }
 
     #[test]
