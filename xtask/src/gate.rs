@@ -93,8 +93,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
 
     let mut outcome = Outcome::default();
     let mut reports = gate.conformance_runs(&mut outcome)?;
-    let routes = gate.route_runs(&mut outcome)?;
-    outcome.note(gate.soak());
+    // Both wait most of their time, for disks, leases and servers that come back.
+    let (routes, soak) = std::thread::scope(|threads| {
+        let soak = threads.spawn(|| gate.soak());
+        let routes = gate.route_runs(&mut outcome);
+        (routes, soak.join().unwrap_or_else(|_| Err(Failure::new("the soak panicked"))))
+    });
+    outcome.note(soak);
+    let routes = routes?;
     if options.record && !outcome.is_clean() {
         println!("not recorded: something failed");
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mongodb::Client;
 use mongodb::bson::{Document as Record, doc};
+use mongodb::error::ErrorKind as Kind;
 use serde_json::json;
 use syntrix_storage_core::backend::{Feed, Write};
 use syntrix_storage_core::{
@@ -16,6 +17,9 @@ use syntrix_storage_core::{
 use tempfile::TempDir;
 
 use crate::common::{Fixture, START, context, document, open_context, provider, uri};
+
+/// `ExceededTimeLimit`.
+const EXCEEDED_TIME_LIMIT: i32 = 262;
 
 /// The program behind the shared server, which runs on this machine.
 async fn program() -> PathBuf {
@@ -89,7 +93,14 @@ impl Server {
         let address = format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port);
         let client = Client::with_uri_str(address).await.expect("client");
         let command = doc! { "replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": true };
-        client.database("admin").run_command(command).await.expect("step down");
+        // On a busy machine it may be ready only when the second is over.
+        while let Err(error) = client.database("admin").run_command(command.clone()).await {
+            let kind = &*error.kind;
+            assert!(
+                matches!(kind, Kind::Command(failed) if failed.code == EXCEEDED_TIME_LIMIT),
+                "step down: {error:?}"
+            );
+        }
     }
 
     /// A replica set that asks for passwords, with the user `root`.
