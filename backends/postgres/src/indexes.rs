@@ -34,9 +34,9 @@ const FORGET: &str = "DELETE FROM {schema}.indexes WHERE name = $1";
 const TAKE_TURN: &str = "SELECT pg_try_advisory_lock(hashtextextended('{schema}.indexes', 5))";
 const TURN_PAUSE: Duration = Duration::from_millis(50);
 /// Whether somebody builds an index right now.
-const IS_BUILT: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index \
+const IS_BUILDING: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index \
     WHERE datname = current_database() AND relid = '{schema}.documents'::regclass)";
-/// How often one who had to give way to another build tries again, and the longest pause before it does.
+/// How often one who has to give way to another build tries at all, and the longest pause before the next time.
 const ATTEMPTS_MAX: u32 = 20;
 const GIVE_WAY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -57,26 +57,17 @@ pub(crate) async fn list(session: &mut Session, schema: &str) -> Result<Vec<Inde
 /// Declares and builds `index` while others read and write. What an earlier build or drop left behind is built anew, and
 /// what the owner built by hand is taken as it is: the name says which fields it is of.
 pub(crate) async fn create(store: &Store, index: &IndexDefinition) -> Result<()> {
-    for attempt in 1..=ATTEMPTS_MAX {
-        match create_once(store, index).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(error) if gave_way(store, &error) && attempt < ATTEMPTS_MAX => {}
-            Err(error) => return Err(error),
-        }
-        pause_before_next(attempt).await;
-    }
-    Err(others_build())
+    giving_way(store, || create_once(store, index)).await
 }
 
-/// Whether it is there; if not, somebody else builds or drops one at the same time.
-async fn create_once(store: &Store, index: &IndexDefinition) -> Result<bool> {
+/// `None` if somebody else builds or drops one at the same time.
+async fn create_once(store: &Store, index: &IndexDefinition) -> Result<Option<()>> {
     let mut session = patient_session(store).await?;
     take_turn(store, &mut session).await?;
     let declared = list(&mut session, &store.schema).await?;
     let known = declared.iter().find(|known| known.definition.name() == index.name());
     if known.is_some_and(|known| known.ready) {
-        return Ok(true);
+        return Ok(Some(()));
     }
     if known.is_none() && declared.len() >= INDEXES_MAX {
         return Err(too_many(declared.len()));
@@ -93,13 +84,17 @@ async fn create_once(store: &Store, index: &IndexDefinition) -> Result<bool> {
     build(store, &mut session, index).await
 }
 
-async fn build(store: &Store, session: &mut Session, index: &IndexDefinition) -> Result<bool> {
+async fn build(
+    store: &Store,
+    session: &mut Session,
+    index: &IndexDefinition,
+) -> Result<Option<()>> {
     let name = index.name();
     let rows = session.query_once(&in_schema(BUILT, &store.schema), &[(&name, Type::TEXT)]).await?;
     let works = rows.first().map(|row| value::<bool>(row, 0)).transpose()?;
     // Unfinished may be one that somebody began to build behind our first look.
-    if works == Some(false) && !store.has_sessions() && is_built(store, session).await? {
-        return Ok(false);
+    if works == Some(false) && !store.has_sessions() && is_building(store, session).await? {
+        return Ok(None);
     }
     let mut statements = Vec::new();
     if works == Some(false) {
@@ -113,12 +108,13 @@ async fn build(store: &Store, session: &mut Session, index: &IndexDefinition) ->
         built.map_err(|error| explain(error, &statements.join(";\n")))?;
     }
     let finish = in_schema(FINISH, &store.schema);
-    Ok(!session.query_once(&finish, &[(&name, Type::TEXT)]).await?.is_empty())
+    let finished = session.query_once(&finish, &[(&name, Type::TEXT)]).await?;
+    Ok(finished.first().map(|_| ()))
 }
 
 /// Whether somebody builds one of ours.
-async fn is_built(store: &Store, session: &mut Session) -> Result<bool> {
-    let rows = session.query_once(&in_schema(IS_BUILT, &store.schema), &[]).await?;
+async fn is_building(store: &Store, session: &mut Session) -> Result<bool> {
+    let rows = session.query_once(&in_schema(IS_BUILDING, &store.schema), &[]).await?;
     value(rows.first().ok_or_else(damaged)?, 0)
 }
 
@@ -159,6 +155,27 @@ fn others_build() -> Error {
         .with_message("others build and drop indexes at the same time, again and again; try again when they are done")
 }
 
+/// Does `once` until nobody else was in the way.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] if somebody always was.
+async fn giving_way<T, F>(store: &Store, once: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    for attempt in 1..=ATTEMPTS_MAX {
+        match once().await {
+            Ok(Some(done)) => return Ok(done),
+            Ok(None) => {}
+            Err(error) if gave_way(store, &error) && attempt < ATTEMPTS_MAX => {}
+            Err(error) => return Err(error),
+        }
+        pause_before_next(attempt).await;
+    }
+    Err(others_build())
+}
+
 /// At different times, or they meet again.
 async fn pause_before_next(attempt: u32) {
     let longest = TURN_PAUSE.saturating_mul(1 << attempt.min(8)).min(GIVE_WAY_PAUSE_MAX);
@@ -175,7 +192,7 @@ async fn take_turn(store: &Store, session: &mut Session) -> Result<()> {
                 let rows = session.query_once(&take, &[]).await?;
                 value::<bool>(rows.first().ok_or_else(damaged)?, 0)?
             }
-            false => !is_built(store, session).await?,
+            false => !is_building(store, session).await?,
         };
         if is_ours {
             return Ok(());
@@ -195,13 +212,7 @@ fn too_many(declared: usize) -> Error {
 ///
 /// The declaration goes last: stopped half way, there is still something to drop, and nobody uses what is left of it.
 pub(crate) async fn remove(store: &Store, name: &str) -> Result<bool> {
-    for attempt in 1..ATTEMPTS_MAX {
-        match remove_once(store, name).await {
-            Err(error) if gave_way(store, &error) => pause_before_next(attempt).await,
-            done => return done,
-        }
-    }
-    remove_once(store, name).await
+    giving_way(store, move || async move { remove_once(store, name).await.map(Some) }).await
 }
 
 async fn remove_once(store: &Store, name: &str) -> Result<bool> {

@@ -15,6 +15,15 @@ macro_rules! next_number {
         "(SELECT coalesce(max(change_seq), 0) + 1 FROM users)"
     };
 }
+/// Everything of an account but its logins, from ?2 to ?19.
+macro_rules! account {
+    () => {
+        "username=?2,username_key=?3,key_rule_version=?4,password_hash=?5,\
+         password_algorithm=?6,password_changed_at=?7,roles=?8,db_admin=?9,disabled=?10,disabled_at=?11,\
+         disabled_reason=?12,profile=?13,token_epoch=?14,tokens_valid_after=?15,version=?16,created_at=?17,\
+         updated_at=?18,deleted_at=?19"
+    };
+}
 const INSERT: &str = concat!(
     "INSERT INTO users (",
     columns!(),
@@ -24,10 +33,9 @@ const INSERT: &str = concat!(
     ")"
 );
 const REPLACE: &str = concat!(
-    "UPDATE users SET username=?2,username_key=?3,key_rule_version=?4,password_hash=?5,\
-    password_algorithm=?6,password_changed_at=?7,roles=?8,db_admin=?9,disabled=?10,disabled_at=?11,\
-    disabled_reason=?12,profile=?13,token_epoch=?14,tokens_valid_after=?15,version=?16,created_at=?17,\
-    updated_at=?18,deleted_at=?19,change_seq=",
+    "UPDATE users SET ",
+    account!(),
+    ",change_seq=",
     next_number!(),
     " WHERE id=?1 AND version=?20"
 );
@@ -38,10 +46,9 @@ const SET_LOGIN: &str = concat!(
     " WHERE id=?1 AND login_sequence=?9"
 );
 const SWAP: &str = concat!(
-    "UPDATE users SET username=?2,username_key=?3,key_rule_version=?4,password_hash=?5,\
-    password_algorithm=?6,password_changed_at=?7,roles=?8,db_admin=?9,disabled=?10,disabled_at=?11,\
-    disabled_reason=?12,profile=?13,token_epoch=?14,tokens_valid_after=?15,version=?16,created_at=?17,\
-    updated_at=?18,deleted_at=?19,last_login_at=?20,last_failed_at=?21,failed_attempts=?22,lockout_until=?23,\
+    "UPDATE users SET ",
+    account!(),
+    ",last_login_at=?20,last_failed_at=?21,failed_attempts=?22,lockout_until=?23,\
     lockout_count=?24,login_window=?25,login_sequence=?26,change_seq=",
     next_number!(),
     " WHERE id=?1 AND version=?27 AND login_sequence=?28"

@@ -192,6 +192,9 @@ pub trait DocumentBackend: Send + Sync + std::fmt::Debug {
     async fn get(&self, path: &DocumentPath, context: &CallContext) -> Result<Option<Document>>;
 
     /// Reads records in the order of `paths`, which may repeat.
+    ///
+    /// A native replica is asked for no path at all to learn whether it is one of the primary's, and has what
+    /// [`CallContext::not_before`] names: it must look, and fail as any read of its would.
     async fn get_many(
         &self,
         paths: &[DocumentPath],

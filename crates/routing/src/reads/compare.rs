@@ -358,3 +358,19 @@ fn tell(question: &Question, answer: &[Document], other: &[Document]) {
         "the shadow gives another answer than the primary"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_are_taken_in_a_second_and_as_many_in_the_next() {
+        let rate = Arc::new(Rate::new(3));
+        let renewed = Arc::clone(&rate);
+        tokio::spawn(async move { renewed.renew().await });
+        let taken = || (0..10).filter(|_| rate.take()).count();
+        assert_eq!((taken(), taken()), (3, 0));
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!((taken(), taken()), (3, 0));
+    }
+}
