@@ -20,8 +20,8 @@ use tokio::time::timeout;
 use crate::address::Node;
 use crate::error::{closed, from_redis, is_lost, silent, timeout as out_of_time};
 use crate::facts::{Declared, Facts};
+use crate::outlook::{Outlook, name};
 use crate::route::{Connection, Request, Route, parse_facts};
-use crate::sentinels::{Outlook, name};
 use crate::settings::Settings;
 
 /// How long no attempt is made after the first that failed, and after many.

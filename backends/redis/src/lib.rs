@@ -21,6 +21,8 @@ mod ledger;
 mod listing;
 mod marks;
 mod namespace;
+mod outlook;
+mod promotion;
 mod provider;
 mod record;
 mod revocations;

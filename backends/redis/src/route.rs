@@ -18,7 +18,8 @@ use syntrix_storage_core::{Error, ErrorKind, Result, TlsSettings};
 use crate::address::{Node, Target};
 use crate::error::from_redis;
 use crate::facts::Facts;
-use crate::sentinels::{Outlook, Sentinels};
+use crate::outlook::Outlook;
+use crate::sentinels::Sentinels;
 use crate::settings::Settings;
 
 /// How a cluster's client, which looks for the right node itself, tries again; a change that is sent twice is applied once.
