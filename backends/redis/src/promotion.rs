@@ -27,13 +27,13 @@ pub(crate) fn link_down_max(master: &Fields) -> i64 {
 
 /// Whether a failover would choose this one before a `primary` that should be a replica, as the sentinel reckons: by priority,
 /// then by how much of the data they have. Of that a primary which has not been a replica since has told nothing; one that has
-/// may have been promoted just now.
+/// may have been promoted just now. A replica that was asked while it changed over to its new primary passes for one without
+/// a link for ten seconds, which keeps no sentinel from choosing it.
 pub(crate) fn is_before(replica: &Fields, primary: &Fields, link_down_max: i64) -> bool {
     let priority = |fields| number(fields, "slave-priority").unwrap_or(0_i64);
     let offset = |fields| number(fields, "slave-repl-offset").unwrap_or(0_i64);
     has(primary, "role-reported", "master")
         && has(replica, "role-reported", "slave")
-        && has(replica, "master-link-status", "ok")
         && is_promotable(replica, link_down_max)
         && priority(replica) <= priority(primary)
         && offset(primary) == 0
@@ -81,6 +81,14 @@ mod tests {
         let old = fields("master", "100", "0");
         let is_before = |replica: &Fields, other: &Fields| is_before(replica, other, 5000);
         assert!(is_before(&fields("slave", "100", "7"), &old));
+        let linked = |down_for: &str| {
+            let mut changing = fields("slave", "100", "7");
+            changing.insert("master-link-status".into(), "err".into());
+            changing.insert("master-link-down-time".into(), down_for.into());
+            changing
+        };
+        assert!(is_before(&linked("0"), &old), "asked while it changed over");
+        assert!(!is_before(&linked("6000"), &old), "out of touch for too long");
         assert!(!is_before(&fields("slave", "101", "7"), &old));
         assert!(!is_before(&fields("slave", "0", "7"), &old), "never promoted");
         assert!(!is_before(&fields("slave", "100", "0"), &old), "not heard of yet");
