@@ -21,6 +21,7 @@ mod expression;
 mod failure;
 mod indexes;
 mod ledger;
+mod lineage;
 mod maintenance;
 mod marks;
 mod names;

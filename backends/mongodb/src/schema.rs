@@ -106,6 +106,13 @@ impl Metadata {
         self.update(filter, doc! { "$set": change }).await
     }
 
+    /// Sets fields of the record if it is as `condition` says.
+    pub(crate) async fn change_where(&self, condition: Document, change: Document) -> Result<()> {
+        let mut filter = condition;
+        filter.insert("_id", &self.id);
+        self.update(filter, doc! { "$set": change }).await
+    }
+
     async fn update(&self, filter: Document, update: Document) -> Result<()> {
         let updated = self.collection.update_one(filter, update).await;
         updated.map(|_| ()).map_err(|error| from_driver(&error))

@@ -5,6 +5,7 @@ use mongodb::bson::{Document, doc};
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
 use crate::error::from_driver;
+use crate::lineage::Members;
 
 /// The wire version of the server 6.0.
 const WIRE_VERSION_MIN: i32 = 17;
@@ -41,8 +42,8 @@ impl Topology {
     }
 }
 
-/// Asks the server what it is and refuses one that is too old. The number is its set's.
-pub(crate) async fn inspect(database: &Database) -> Result<(Topology, u64)> {
+/// Asks the server what it is and refuses one that is too old.
+pub(crate) async fn inspect(database: &Database) -> Result<(Topology, Members)> {
     let hello = hello(database).await?;
     let wire_version = hello.get_i32("maxWireVersion").unwrap_or_default();
     if wire_version < WIRE_VERSION_MIN {
@@ -50,10 +51,7 @@ pub(crate) async fn inspect(database: &Database) -> Result<(Topology, u64)> {
             .with_message("the server is too old; 6.0 or later is needed")
             .with_fact("wire_version", wire_version));
     }
-    let set = hello.get_str("setName").unwrap_or_default();
-    let mut number = [0; 8];
-    number.copy_from_slice(&blake3::hash(set.as_bytes()).as_bytes()[..8]);
-    Ok((Topology::of(&hello), u64::from_be_bytes(number)))
+    Ok((Topology::of(&hello), Members::of(&hello)))
 }
 
 /// What the server says of itself.

@@ -20,7 +20,7 @@ use crate::server::{self, Topology};
 use crate::settings::{Settings, USERS};
 use crate::stream::{self, Content, Source, Start, Stream};
 use crate::watch::Changes;
-use crate::{catalogue, schema, secondaries};
+use crate::{catalogue, lineage, schema, secondaries};
 
 /// The top-level collection whose documents lie apart.
 const RESERVED: &str = "sys";
@@ -105,9 +105,10 @@ impl Store {
     ) -> Result<Parts> {
         let client = connections.client().ok_or_else(closed)?;
         let database = client.database(&database_name(settings, context));
-        let (topology, cluster) = server::inspect(&client.database("admin")).await?;
+        let (topology, members) = server::inspect(&client.database("admin")).await?;
         let metadata = Metadata::new(&database, &settings.data_collection);
         let record = metadata.ensure().await?;
+        let cluster = lineage::ensure(&metadata, &record, &members).await?;
         let names = [settings.data_collection.clone(), settings.sys_collection.clone()];
         for name in &names {
             catalogue::ensure_documents(&database, name, settings.before_images).await?;
@@ -141,9 +142,10 @@ impl Store {
     ) -> Result<Parts> {
         let client = connections.client().ok_or_else(closed)?;
         let database = client.database(&database_name(settings, context));
-        let (topology, cluster) = server::inspect(&client.database("admin")).await?;
+        let (topology, members) = server::inspect(&client.database("admin")).await?;
         secondaries::check(topology)?;
         let record = Metadata::new(&database, &settings.data_collection).existing().await?;
+        let cluster = lineage::read(&record, &members)?;
         let names = [settings.data_collection.clone(), settings.sys_collection.clone()];
         let (seal, store_id) = (schema::token_seal(&record)?, schema::store_id(&record)?);
         let (history, marks) = (None, Marks::NONE);

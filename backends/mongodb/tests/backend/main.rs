@@ -10,6 +10,7 @@ mod creates;
 mod differential;
 mod feed;
 mod identities;
+mod lineage;
 mod opening;
 mod plans;
 mod secondaries;

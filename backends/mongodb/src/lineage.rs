@@ -1,0 +1,107 @@
+//! Which replica set the data belongs to, so that no copy in another one passes for its secondaries.
+//!
+//! A restored copy has the store's number, and sets are often called the same; what differs are the members. The metadata keep
+//! those that the set had when a primary was opened last, and a random number beside them. Who finds members of which none is
+//! its own set's has opened a copy, and makes another number. To those who use them, members of the same name are the same.
+
+use std::collections::BTreeSet;
+
+use mongodb::bson::{Bson, Document, doc};
+use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
+
+use crate::error::damaged;
+use crate::schema::{Metadata, random};
+
+const MEMBERS: &str = "members";
+const LINEAGE: &str = "lineage";
+
+/// The members of a set that keep data and may be seen, as the set calls them; none of a server that has no set, or of a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Members(BTreeSet<String>);
+
+impl Members {
+    /// From a member's answer to `hello`.
+    pub(crate) fn of(hello: &Document) -> Self {
+        Self(["hosts", "passives"].into_iter().flat_map(|kind| texts(hello, kind)).collect())
+    }
+
+    fn has_one_of(&self, others: &Self) -> bool {
+        !self.0.is_disjoint(&others.0)
+    }
+}
+
+fn texts(document: &Document, field: &str) -> Vec<String> {
+    let found = document.get_array(field).into_iter().flatten();
+    found.filter_map(Bson::as_str).map(str::to_owned).collect()
+}
+
+/// The number, made if there is none or it is another set's.
+pub(crate) async fn ensure(
+    metadata: &Metadata,
+    record: &Document,
+    members: &Members,
+) -> Result<u64> {
+    if members.0.is_empty() {
+        return Ok(0);
+    }
+    let known = Members(texts(record, MEMBERS).into_iter().collect());
+    let before = record.get_i64(LINEAGE).ok();
+    if known == *members
+        && let Some(lineage) = before
+    {
+        return Ok(lineage as u64);
+    }
+    let kept = before.filter(|_| known.has_one_of(members));
+    let lineage = kept.map_or_else(|| random().map(i64::from_be_bytes), Ok)?;
+    let written: Vec<_> = members.0.iter().collect();
+    // Another process may be first; then its number counts.
+    let unchanged = before.map_or(Bson::Null, Bson::Int64);
+    metadata
+        .change_where(doc! { LINEAGE: unchanged }, doc! { MEMBERS: written, LINEAGE: lineage })
+        .await?;
+    read(&metadata.existing().await?, members)
+}
+
+/// The number, if it is that of the set with these members.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] if it is not: the record may be on its way.
+pub(crate) fn read(record: &Document, members: &Members) -> Result<u64> {
+    if members.0.is_empty() {
+        return Ok(0);
+    }
+    let known = Members(texts(record, MEMBERS).into_iter().collect());
+    if !known.has_one_of(members) {
+        return Err(Error::new(ErrorKind::Unavailable, "").with_retry(Retry::Safe).with_message(
+            "the data is a copy of another replica set's, or its primary was not opened yet; name the primary's set as the shadow",
+        ));
+    }
+    record.get_i64(LINEAGE).map(|lineage| lineage as u64).map_err(|_| damaged())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(names: &[&str]) -> Members {
+        Members(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn members_are_those_that_may_be_seen() {
+        let hello = doc! { "setName": "rs0", "hosts": ["a:1", "b:1"], "passives": ["c:1"], "arbiters": ["d:1"] };
+        assert_eq!(Members::of(&hello), members(&["a:1", "b:1", "c:1"]));
+        assert_eq!(Members::of(&doc! { "msg": "isdbgrid" }), members(&[]));
+    }
+
+    #[test]
+    fn the_number_is_that_of_a_set_which_shares_a_member() {
+        let record = doc! { "members": ["a:1", "b:1"], "lineage": 7_i64 };
+        assert_eq!(read(&record, &members(&["b:1", "z:1"])).unwrap(), 7);
+        assert_eq!(read(&record, &members(&[])).unwrap(), 0, "no replica set");
+        let refused = |record: &Document| read(record, &members(&["z:1"])).unwrap_err().kind();
+        assert_eq!(refused(&record), ErrorKind::Unavailable, "a copy");
+        assert_eq!(refused(&doc! {}), ErrorKind::Unavailable, "not opened yet");
+    }
+}
