@@ -2,13 +2,16 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
+use syntrix_storage_core::backend::Backoff;
 use syntrix_storage_core::{AddressTls, Error, ErrorKind, Result, SettingsNode, Transport};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::error::{damaged, from_postgres, late, not_started, standby};
@@ -120,6 +123,9 @@ fn transport(config: &Config, settings: &Settings, block: &SettingsNode) -> Resu
     settings.tls.transport(block, said, hosts, settings.allow_plaintext)
 }
 
+/// A connection and the task that drives it.
+type Raw = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
+
 /// Makes connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
@@ -130,6 +136,7 @@ pub(crate) struct Connector {
     connect_max: Duration,
     /// Set if it leads to standbys.
     standby: Option<Standby>,
+    backoff: Arc<Backoff>,
 }
 
 impl Connector {
@@ -146,7 +153,14 @@ impl Connector {
         // Each host has the time for itself, and there is some for another address of a name.
         let hosts = u32::try_from(hosts.len().max(addresses.len())).unwrap_or(u32::MAX);
         let connect_max = settings.connect_timeout.0.saturating_mul(hosts.saturating_add(1));
-        Ok(Self { target, tls, pooler: settings.pooler, connect_max, standby: None })
+        Ok(Self {
+            target,
+            tls,
+            pooler: settings.pooler,
+            connect_max,
+            standby: None,
+            backoff: Arc::default(),
+        })
     }
 
     /// As it is, or to standbys if no host takes writes and there is one that reads.
@@ -197,10 +211,26 @@ impl Connector {
         self.pooler == Pooler::None
     }
 
+    /// Whether the server may be tried to be reached now; see [`Backoff::check`].
+    pub(crate) fn check_backoff(&self) -> Result<()> {
+        self.backoff.check()
+    }
+
     /// A connection, driven by a task of its own. Not set up yet.
-    pub(crate) async fn connect_raw(
-        &self,
-    ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+    pub(crate) async fn connect_raw(&self) -> Raw {
+        let connected = self.connect_once().await;
+        match &connected {
+            Ok(_) => self.backoff.succeeded(),
+            Err(error) if is_unreached(error) => {
+                self.backoff.failed(&not_started(from_postgres(error)));
+            }
+            // It is there and says why not.
+            Err(_) => {}
+        }
+        connected
+    }
+
+    async fn connect_once(&self) -> Raw {
         match &self.tls {
             Tls::Off => {
                 let (client, connection) = self.target.config.connect(NoTls).await?;
@@ -214,7 +244,12 @@ impl Connector {
     }
 
     /// A connection, ready for statements.
+    ///
+    /// # Errors
+    ///
+    /// At once, while the server was just tried to be reached in vain.
     pub(crate) async fn connect(&self) -> Result<ClientWrapper> {
+        self.check_backoff()?;
         let client = self.connect_any().await?;
         self.set_up(&client).await.map_err(|fault| fault.error())?;
         Ok(client)
@@ -226,13 +261,13 @@ impl Connector {
     }
 
     /// The driver's own limit is the socket's: a server that takes it and is silent would be waited for without end.
-    async fn in_time(
-        &self,
-        connecting: impl Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>>,
-    ) -> Result<ClientWrapper> {
+    async fn in_time(&self, connecting: impl Future<Output = Raw>) -> Result<ClientWrapper> {
         let connected = tokio::time::timeout(self.connect_max, connecting).await;
-        let (client, driver) =
-            connected.map_err(|_| late())?.map_err(|error| not_started(from_postgres(&error)))?;
+        let connected = connected.map_err(|_| {
+            self.backoff.failed(&late());
+            late()
+        });
+        let (client, driver) = connected?.map_err(|error| not_started(from_postgres(&error)))?;
         Ok(ClientWrapper::new(client, driver))
     }
 
@@ -280,6 +315,11 @@ impl Connector {
             tracing::debug!("a statement could not be cancelled; its time limit ends it");
         }
     }
+}
+
+/// Whether no server was there, or only one that starts or stops.
+fn is_unreached(error: &tokio_postgres::Error) -> bool {
+    error.code().is_none_or(|code| *code == SqlState::CANNOT_CONNECT_NOW)
 }
 
 async fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)

@@ -56,8 +56,12 @@ impl Pool {
         Ok(Self { pool, connector: connector.clone(), answer_max, acquire_max })
     }
 
-    /// A connection for as long as the caller keeps it.
+    /// A connection for as long as the caller keeps it. Where there is none, and the server was just tried to be reached in vain,
+    /// that is said at once.
     pub(crate) async fn session(&self) -> Result<Session> {
+        if self.size() == 0 {
+            self.connector.check_backoff()?;
+        }
         let connect = || async { self.pool.get().await.map_err(|error| pool_error(&error)) };
         let client = patiently(self.acquire_max, connect).await?;
         Ok(Session::new(client, self.connector.clone(), self.answer_max))

@@ -13,7 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Wea
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value};
-use syntrix_storage_core::{Error, ErrorKind, Result, Retry};
+use syntrix_storage_core::backend::Backoff;
+use syntrix_storage_core::{Error, Result};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -23,10 +24,6 @@ use crate::facts::{Declared, Facts};
 use crate::outlook::{Outlook, name};
 use crate::route::{Connection, Request, Route, parse_facts};
 use crate::settings::Settings;
-
-/// How long no attempt is made after the first that failed, and after many.
-const BACKOFF_MIN: Duration = Duration::from_millis(20);
-const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
 /// What the answer that too few replicas confirmed needs to reach its caller in time: an idle server looks only ten times a
 /// second whether a `WAIT` is over.
@@ -45,6 +42,7 @@ pub(crate) struct Link {
     replicas_min: usize,
     replica_wait: Duration,
     state: RwLock<State>,
+    backoff: Backoff,
     /// Held by whoever connects, so that one does.
     connecting: tokio::sync::Mutex<()>,
     /// The last connection that was thrown away.
@@ -61,18 +59,7 @@ struct State {
     online: [usize; 2],
     /// Counts connections: whoever finds one lost must not throw away the next.
     generation: u64,
-    failures: u32,
-    /// Until then nobody tries, and everybody gets the last error.
-    pause: Option<(Instant, Failure)>,
     closed: bool,
-}
-
-/// What a failed attempt said, kept to be said again.
-#[derive(Clone)]
-struct Failure {
-    kind: ErrorKind,
-    retry: Retry,
-    message: String,
 }
 
 impl Link {
@@ -84,8 +71,6 @@ impl Link {
             left: None,
             online: [0; 2],
             generation: 0,
-            failures: 0,
-            pause: None,
             closed: false,
         };
         let link = Arc::new(Self {
@@ -96,6 +81,7 @@ impl Link {
             replicas_min: settings.replicas_min(),
             replica_wait: settings.replica_wait(),
             state: RwLock::new(state),
+            backoff: Backoff::default(),
             connecting: tokio::sync::Mutex::default(),
             discarded: watch::Sender::new(0),
         });
@@ -192,11 +178,11 @@ impl Link {
         if let Some(there) = self.current()? {
             return Ok(there);
         }
-        self.check_pause()?;
+        self.backoff.check()?;
         let connected = timeout(self.connect_timeout, self.open()).await;
         match connected.unwrap_or_else(|_| Err(silent())) {
             Ok((connection, outlook)) => self.keep(connection, outlook),
-            Err(error) => Err(self.pause(error)),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
@@ -216,8 +202,7 @@ impl Link {
             return Err(closed());
         }
         state.generation += 1;
-        state.failures = 0;
-        state.pause = None;
+        self.backoff.succeeded();
         state.note_left(outlook.as_ref());
         state.current = Some(connection.clone());
         state.outlook = outlook;
@@ -225,23 +210,11 @@ impl Link {
         Ok((state.generation, connection))
     }
 
-    /// Lets nobody try for a moment, longer after each failure, and never all processes at the same time.
-    fn pause(&self, error: Error) -> Error {
-        let mut state = self.write();
-        let longest = BACKOFF_MIN.saturating_mul(1 << state.failures.min(8)).min(BACKOFF_MAX);
-        let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
-        state.failures = state.failures.saturating_add(1);
-        let failure = Failure::of(&error);
-        tracing::warn!(kind = failure.kind.as_str(), failure.message, "cannot connect to Redis");
-        state.pause = Some((Instant::now() + pause, failure));
+    fn failed(&self, error: Error) -> Error {
+        let (kind, message) = (error.kind().as_str(), error.message().unwrap_or_default());
+        tracing::warn!(kind, message, "cannot connect to Redis");
+        self.backoff.failed(&error);
         error
-    }
-
-    fn check_pause(&self) -> Result<()> {
-        match &self.read().pause {
-            Some((until, failure)) if Instant::now() < *until => Err(failure.again()),
-            _ => Ok(()),
-        }
     }
 
     /// Forgets the connection, if it is still that one. Who waits on it for replicas waits no longer.
@@ -267,7 +240,7 @@ impl Link {
         }
     }
 
-    /// Ends the connection. Every later call is [`ErrorKind::Closed`].
+    /// Ends the connection. Every later call is `Closed`.
     pub(crate) fn close(&self) {
         let mut state = self.write();
         state.closed = true;
@@ -416,22 +389,6 @@ fn read<T: FromRedisValue>(answer: Value) -> RedisResult<T> {
 /// Waits for `work` until the deadline.
 pub(crate) async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout_at(deadline.into(), work).await.map_err(|_| out_of_time())
-}
-
-impl Failure {
-    fn of(error: &Error) -> Self {
-        // Nothing of a connection attempt reaches the data.
-        let retry = match error.retry() {
-            Retry::IfIdempotent => Retry::Safe,
-            retry => retry,
-        };
-        Self { kind: error.kind(), retry, message: error.message().unwrap_or_default().to_owned() }
-    }
-
-    fn again(&self) -> Error {
-        let message = format!("{} (a moment ago; tried again soon)", self.message);
-        Error::new(self.kind, "").with_retry(self.retry).with_message(message)
-    }
 }
 
 impl fmt::Debug for Link {

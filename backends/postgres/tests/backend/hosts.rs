@@ -84,6 +84,8 @@ async fn a_read_from_a_server_that_has_been_stopped_is_given_up() {
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     signal("-CONT");
+    // For a moment nobody tries.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let read = documents.get(&parse("case/a"), &context(Operation::Read)).await;
     assert!(read.expect("get").is_none());
     backend.close().await.expect("close");

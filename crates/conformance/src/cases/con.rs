@@ -18,6 +18,9 @@ use crate::{Case, CaseResult, Context, Failure, expect, expect_equal, expect_kin
 const WRITERS: usize = 64;
 /// Enough for the writes of a case on a slow machine; beyond it somebody waits for ever.
 const LIMIT: Duration = Duration::from_secs(300);
+/// Longest pause after the first race that was lost, and how often it doubles.
+const LOST_PAUSE_MS: u64 = 4;
+const LOST_PAUSE_DOUBLINGS_MAX: u32 = 6;
 
 pub(super) static CASES: &[Case] = &[
     case!(
@@ -286,7 +289,9 @@ async fn count_up(context: &Context, steps: usize) -> CaseResult {
     expect_equal(counted.version().get(), expected + 1, "the version")
 }
 
+/// Who loses a race waits a random moment, longer each time, as callers do: else nearly all the work is in vain.
 async fn count_one(store: &dyn DocumentStore, path: &DocumentPath) -> CaseResult {
+    let mut doublings = 0;
     loop {
         // What a replica has would only lose the race.
         let seen = store.get(path, strong()).await?;
@@ -296,6 +301,9 @@ async fn count_one(store: &dyn DocumentStore, path: &DocumentPath) -> CaseResult
             Ok(_) => return Ok(()),
             Err(error) => expect_equal(error.kind(), ErrorKind::PreconditionFailed, "a lost race")?,
         }
+        let pause_ms = fastrand::u64(..LOST_PAUSE_MS << doublings);
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        doublings = (doublings + 1).min(LOST_PAUSE_DOUBLINGS_MAX);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A backend stores and finds records; it decides nothing that a caller could observe. Validation, the write protocol, the
 //! index rule, cursors, tokens and closed state live in the engine, once.
 
+mod backoff;
 mod document;
 mod factory;
 mod lease;
@@ -13,6 +14,7 @@ mod user_changes;
 mod users;
 mod watermark;
 
+pub use backoff::Backoff;
 pub use document::{Applied, CallContext, Change, DocumentBackend, Feed, FeedPage, Write};
 pub use factory::{
     Access, Backend, BackendFactory, BackendProvider, OpenContext, StoreKind, StoreSet,
