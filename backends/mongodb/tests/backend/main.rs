@@ -8,11 +8,16 @@ mod crash;
 mod creates;
 #[path = "../../../sqlite/tests/backend/differential.rs"]
 mod differential;
+#[allow(dead_code, reason = "its users elsewhere use the rest")]
+#[path = "../../../../xtask/src/failure.rs"]
+mod failure;
 mod feed;
 mod identities;
 mod opening;
 mod plans;
 mod secondaries;
 mod servers;
+#[allow(dead_code, reason = "its users elsewhere use the rest")]
+mod set;
 mod sharding;
 mod writers;
