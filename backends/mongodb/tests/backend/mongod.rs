@@ -114,7 +114,9 @@ fn program() -> PathBuf {
 
 fn shared_port() -> u16 {
     let uri = std::env::var(SHARED).unwrap_or_else(|_| {
-        panic!("{SHARED} names no server; `cargo xtask servers up` starts one and says how to set it")
+        panic!(
+            "{SHARED} names no server; `cargo xtask servers up` starts one and says how to set it"
+        )
     });
     let port = uri.strip_prefix("mongodb://127.0.0.1:").and_then(|rest| rest.split('/').next());
     port.and_then(|port| port.parse().ok()).unwrap_or_else(|| {
