@@ -67,13 +67,19 @@ fn standby_of(primary: &Server, settings: &[&str]) -> Server {
 }
 
 /// What the server says to a statement.
-pub fn ask(server: &Server, statement: &str) -> String {
+fn ask(server: &Server, statement: &str) -> String {
+    ask_all(server, &[statement])
+}
+
+/// What the server says to statements, each by itself.
+pub fn ask_all(server: &Server, statements: &[&str]) -> String {
     let output = Command::new(crate::server::bin().join("psql"))
         .args(["-X", "-A", "-t", "-q", "-h", "127.0.0.1", "-U", "admin", "-d", "postgres"])
-        .args(["-p", &server.port.to_string(), "-c", statement])
+        .args(["-p", &server.port.to_string()])
+        .args(statements.iter().flat_map(|statement| ["-c", statement]))
         .output()
         .unwrap();
-    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{statements:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
