@@ -15,7 +15,7 @@ use crate::calls::Limit;
 use crate::error::{closed, code_of, damaged, from_driver};
 use crate::record;
 use crate::schema::Metadata;
-use crate::server::Topology;
+use crate::server::{Topology, is_same_set};
 use crate::store::{Store, Table};
 
 /// `MaxTimeMSExpired`: the member waited in vain.
@@ -42,7 +42,7 @@ impl Need {
     /// `None` inside if it needs nothing.
     pub(crate) async fn of(store: &Store, context: &CallContext) -> Result<Self> {
         let Some(mark) = context.not_before else { return Ok(Self(None)) };
-        if mark.cluster != store.cluster {
+        if !is_same_set(mark.cluster, store.cluster) {
             return Err(Error::new(ErrorKind::ConfigInvalid, "").with_message(
                 "the secondaries belong to another replica set than the primary; name the primary's set as the shadow",
             ));

@@ -1,10 +1,11 @@
 //! What stands behind the URI: its kind, its version, and whether it can be used.
 
 use mongodb::Database;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
-use crate::error::from_driver;
+use crate::error::{code_of, from_driver};
 
 /// The wire version of the server 6.0.
 const WIRE_VERSION_MIN: i32 = 17;
@@ -50,10 +51,39 @@ pub(crate) async fn inspect(database: &Database) -> Result<(Topology, u64)> {
             .with_message("the server is too old; 6.0 or later is needed")
             .with_fact("wire_version", wire_version));
     }
-    let set = hello.get_str("setName").unwrap_or_default();
-    let mut number = [0; 8];
-    number.copy_from_slice(&blake3::hash(set.as_bytes()).as_bytes()[..8]);
-    Ok((Topology::of(&hello), u64::from_be_bytes(number)))
+    let set = set_of(database, &hello).await?;
+    Ok((Topology::of(&hello), set))
+}
+
+/// A number of the server's set: one of its name in the upper half, one of its birth in the lower.
+async fn set_of(database: &Database, hello: &Document) -> Result<u64> {
+    let Ok(name) = hello.get_str("setName") else { return Ok(0) };
+    let birth = birth_of(database).await?.map_or(0, |id| short(&id.bytes()));
+    Ok(u64::from(short(name.as_bytes())) << 32 | u64::from(birth))
+}
+
+/// What tells apart sets of one name, such as one and what its backup was restored to. `None` if the role may not see it.
+async fn birth_of(database: &Database) -> Result<Option<ObjectId>> {
+    let reply = match database.run_command(doc! { "replSetGetConfig": 1 }).await {
+        Ok(reply) => reply,
+        Err(error) if code_of(&error).is_some() => return Ok(None),
+        Err(error) => return Err(from_driver(&error)),
+    };
+    let config = reply.get_document("config").ok();
+    let settings = config.and_then(|config| config.get_document("settings").ok());
+    Ok(settings.and_then(|settings| settings.get_object_id("replicaSetId").ok()))
+}
+
+fn short(text: &[u8]) -> u32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&blake3::hash(text).as_bytes()[..4]);
+    u32::from_be_bytes(number)
+}
+
+/// Whether two numbers are of one set. Of a set whose birth was not told only the name is compared.
+pub(crate) fn is_same_set(one: u64, other: u64) -> bool {
+    let (names, births) = ((one >> 32, other >> 32), (one as u32, other as u32));
+    names.0 == names.1 && (births.0 == births.1 || births.0 == 0 || births.1 == 0)
 }
 
 /// What the server says of itself.
@@ -93,6 +123,14 @@ mod tests {
         assert_eq!(role(&secondary), "secondary");
         let alone = doc! { "isWritablePrimary": true };
         assert_eq!((Topology::of(&alone), role(&alone)), (Topology::Standalone, "standalone"));
+    }
+
+    #[test]
+    fn sets_of_one_name_differ_by_their_birth_where_it_is_known() {
+        assert!(is_same_set(7 << 32 | 1, 7 << 32 | 1));
+        assert!(!is_same_set(7 << 32 | 1, 7 << 32 | 2));
+        assert!(is_same_set(7 << 32 | 1, 7 << 32) && is_same_set(7 << 32, 7 << 32 | 1));
+        assert!(!is_same_set(7 << 32, 8 << 32));
     }
 
     #[test]

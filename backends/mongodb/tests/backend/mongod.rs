@@ -31,9 +31,12 @@ pub struct Mongod {
 impl Mongod {
     /// Starts the program that runs the shared server again, in a folder of its own. It may not answer yet.
     pub fn launch(options: &[&str]) -> Self {
+        Self::launch_on(tempfile::tempdir().expect("folder"), options)
+    }
+
+    fn launch_on(folder: TempDir, options: &[&str]) -> Self {
         let program = program();
-        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let folder = tempfile::tempdir().expect("folder");
+        let options = owned(options);
         let listener = TcpListener::bind("127.0.0.1:0").expect("port");
         let port = listener.local_addr().expect("address").port();
         drop(listener);
@@ -49,6 +52,15 @@ impl Mongod {
         &self.options
     }
 
+    /// As [`Mongod::launch`], on a copy of what `other`, which was ended, has on the disk.
+    pub fn launch_copy(other: &Self, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let from = other.folder.path().join(".");
+        let copied = Command::new("cp").arg("-r").arg(from).arg(folder.path()).status();
+        assert!(copied.expect("cp").success(), "the data were not copied");
+        Self::launch_on(folder, options)
+    }
+
     /// Ends the process as a power cut would, but for the disk's cache.
     pub fn kill(&mut self) {
         self.process.kill().expect("kill");
@@ -60,11 +72,22 @@ impl Mongod {
         self.process = launch(&self.program, self.folder.path(), self.port, &self.options);
     }
 
+    /// As [`Mongod::restart`], with other options.
+    pub fn restart_with(&mut self, options: &[&str]) {
+        self.options = owned(options);
+        self.restart();
+    }
+
     /// What it says to a command of its administration; one that repeated does no harm, as an answer may get lost.
     pub fn ask(&self, command: impl Fn() -> Document) -> Reply {
+        self.ask_in("admin", command)
+    }
+
+    /// As [`Mongod::ask`], in another database.
+    pub fn ask_in(&self, database: &str, command: impl Fn() -> Document) -> Reply {
         let end = Instant::now() + PATIENCE;
         loop {
-            let ask = || Client::connect(self.port)?.run(&command().text("$db", "admin"));
+            let ask = || Client::connect(self.port)?.run(&command().text("$db", database));
             match ask() {
                 Ok(reply) => return reply,
                 Err(failure) => assert!(Instant::now() < end, "{failure}"),
@@ -86,6 +109,10 @@ impl Drop for Mongod {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn owned(options: &[&str]) -> Vec<String> {
+    options.iter().map(|option| (*option).to_owned()).collect()
 }
 
 fn launch(program: &Path, folder: &Path, port: u16, options: &[String]) -> Child {

@@ -37,6 +37,26 @@ impl Set {
         tokio::task::spawn_blocking(start).await.expect("a set")
     }
 
+    /// Another set of one member, with this one's data and name: what the restoration of a backup makes.
+    pub async fn restored(mut self) -> (Self, Self) {
+        let restore = move || {
+            self.members[0].command(|| Document::new().int("fsync", 1));
+            self.members[0].kill();
+            let mut copy = Mongod::launch_copy(&self.members[0], &[]);
+            self.members[0].restart();
+            let dropped = copy.ask_in("local", || Document::new().int("dropDatabase", 1));
+            assert!(dropped.is_ok(), "{}", dropped.message());
+            copy.command(|| Document::new().int("fsync", 1));
+            copy.kill();
+            copy.restart_with(&OPTIONS);
+            let restored = Self { members: vec![copy] };
+            restored.initiate();
+            self.until(0, "isWritablePrimary");
+            (self, restored)
+        };
+        tokio::task::spawn_blocking(restore).await.expect("a copy")
+    }
+
     fn initiate(&self) {
         for member in &self.members {
             member.command(|| Document::new().int("ping", 1));

@@ -165,3 +165,22 @@ async fn another_set_is_refused() {
     elsewhere.storage.close().await.unwrap();
     route.storage.close().await.unwrap();
 }
+
+/// It has the same data under the same name, and a history of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_a_backup_was_restored_to_is_refused() {
+    let set = Set::start(1).await;
+    let before = open(&set, &set, "nearest").await;
+    before.create("rooms/a", 1).await;
+    before.drain().await;
+    before.storage.close().await.unwrap();
+    let (ours, restored) = set.restored().await;
+    let route = open(&ours, &restored, "nearest").await;
+    route.update("rooms/a", 2).await;
+    let state = route.until(|state| matches!(state, ShadowState::Refused(_))).await;
+    assert!(format!("{state:?}").contains("another replica set"), "{state:?}");
+    for consistency in [Consistency::Any, Consistency::Session, Consistency::Strong] {
+        assert_eq!(route.read("rooms/a", consistency).await, 2);
+    }
+    route.storage.close().await.unwrap();
+}
