@@ -183,7 +183,7 @@ pub async fn expect_tokens_kept(writer: &Route, reader: &Arc<Route>) {
             writer.documents.update(&path("rooms/a"), json!({"n": n}), Default::default()).await;
         let token = written.unwrap().session_token();
         let reads = (0..16).map(|_| {
-            let (reader, token) = (Arc::clone(&reader), token.clone());
+            let (reader, token) = (Arc::clone(reader), token.clone());
             tokio::spawn(async move {
                 let options = ReadOptions::default().with_session(token);
                 let found = reader.documents.get(&path("rooms/a"), options).await.unwrap();
