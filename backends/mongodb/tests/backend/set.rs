@@ -76,6 +76,8 @@ impl Set {
             Document::new().int("_id", id).text("host", &host).int("priority", i32::from(id == 0))
         });
         let settings = Document::new()
+            // One that followed another secondary would stand still with it, and nobody would confirm a write.
+            .int("chainingAllowed", 0)
             .int("electionTimeoutMillis", election_ms)
             .int("heartbeatIntervalMillis", 500);
         Document::new()
