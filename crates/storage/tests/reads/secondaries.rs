@@ -132,6 +132,7 @@ async fn a_token_of_another_handle_is_kept_by_secondaries() {
 async fn case_80_a_secondary_that_dies_under_load_changes_no_answer() {
     let (mut set, route) = open_own().await;
     let route = Arc::new(route);
+    // One after the other: without both there is no majority, hence no primary.
     for member in [1, 2] {
         let load = {
             let route = Arc::clone(&route);
@@ -145,7 +146,6 @@ async fn case_80_a_secondary_that_dies_under_load_changes_no_answer() {
         route.until_replica_answers("rooms/first").await;
         set.restart(member);
     }
-    // Both: the primary has no majority then and resigns, so only what nobody needs a primary for is answered.
     route.storage.close().await.unwrap();
 }
 
