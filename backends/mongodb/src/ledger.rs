@@ -27,8 +27,7 @@ impl DatabaseLedger {
         Self { store }
     }
 
-    /// A write is answered once most members have it on disk, and a read asks most of them whether it is still the newest: what
-    /// one call wrote every later one sees, also while a new primary is elected.
+    /// A write is answered once most members have it on disk.
     fn records(&self, read_concern: ReadConcern) -> Result<Collection<Document>> {
         self.store.check_open()?;
         let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
@@ -54,6 +53,15 @@ impl DatabaseLedger {
         let revision = record.get_i64("revision").map_err(|_| damaged())? as u64;
         let body = record.get_binary_generic("body").map_err(|_| damaged())?;
         Ok((key, LedgerRecord { revision, body: body.clone() }))
+    }
+
+    /// A read asks most members whether it is still the newest: what one call wrote every later one sees, also while a new
+    /// primary is elected. A secondary has nobody to ask, and tells what it has.
+    fn newest(&self) -> ReadConcern {
+        match self.store.is_native_replica() {
+            false => ReadConcern::linearizable(),
+            true => ReadConcern::majority(),
+        }
     }
 
     fn limit(&self) -> Limit {
@@ -86,7 +94,7 @@ impl Ledger for DatabaseLedger {
     }
 
     async fn read(&self, key: &LedgerKey) -> Result<Option<LedgerRecord>> {
-        let (limit, records) = (self.limit(), self.records(ReadConcern::linearizable())?);
+        let (limit, records) = (self.limit(), self.records(self.newest())?);
         let find = records.find_one(doc! { "_id": self.id(key.as_str()) }).max_time(limit.left());
         let found = limit.wait(async { find.await.map_err(|error| from_driver(&error)) }).await?;
         Ok(found.map(|found| self.named_record(&found)).transpose()?.map(|(_, record)| record))

@@ -21,9 +21,19 @@ pub(crate) async fn scan(
     after: Option<String>,
     records: usize,
 ) -> Result<Vec<Document>> {
+    scan_as(side, after, records, &migrate()).await
+}
+
+/// As [`scan`], of a side that must have reached something.
+pub(crate) async fn scan_as(
+    side: &dyn DocumentBackend,
+    after: Option<String>,
+    records: usize,
+    context: &CallContext,
+) -> Result<Vec<Document>> {
     let mut request = ScanRequest::of(None, true);
     (request.show_deleted, request.after, request.limit) = (true, after, records);
-    side.scan(&request, &migrate()).await
+    side.scan(&request, context).await
 }
 
 /// What takes the place of a record that the primary does not have, until it is purged: backends forget tombstones alone.

@@ -16,7 +16,7 @@ pub(crate) const SET: &str = "rs0";
 const ELECTION_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a command says of a set that was initiated before.
-const ALREADY_INITIALIZED: i32 = 23;
+const ALREADY_INITIALIZED: i64 = 23;
 
 /// Starts it, makes it a replica set and waits until it is the primary.
 ///

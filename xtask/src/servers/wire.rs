@@ -1,6 +1,6 @@
-//! As much of MongoDB's wire protocol as it takes to set up a replica set, so that no driver is needed.
+//! As much of MongoDB's wire protocol as it takes to set up a replica set and to ask how it is, so that no driver is needed.
 //!
-//! One message form (`OP_MSG`), one section, and of BSON what the two commands and their replies have.
+//! One message form (`OP_MSG`), one section, and of BSON what a few commands and their replies have.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -67,6 +67,9 @@ enum Value {
     Text(String),
     Boolean(bool),
     Int(i32),
+    Long(i64),
+    /// As it came: few are looked into.
+    Document(Vec<u8>),
     /// Anything we never ask for.
     Other,
 }
@@ -78,9 +81,19 @@ impl Reply {
     }
 
     /// The error's number.
-    pub(crate) fn code(&self) -> Option<i32> {
-        match self.get("code") {
-            Some(Value::Int(code)) => Some(*code),
+    pub(crate) fn code(&self) -> Option<i64> {
+        self.number("code")
+    }
+
+    /// A whole number. Dots in its name lead into documents.
+    pub(crate) fn number(&self, name: &str) -> Option<i64> {
+        if let Some((outer, inner)) = name.split_once('.') {
+            let Some(Value::Document(bytes)) = self.get(outer) else { return None };
+            return Self::parse(bytes).ok()?.number(inner);
+        }
+        match self.get(name) {
+            Some(Value::Int(value)) => Some(i64::from(*value)),
+            Some(Value::Long(value)) => Some(*value),
             _ => None,
         }
     }
@@ -153,6 +166,7 @@ impl<'a> Input<'a> {
     fn value(&mut self, kind: u8) -> Result<Value> {
         Ok(match kind {
             0x01 => Value::Double(f64::from_bits(self.long()?)),
+            0x03 => Value::Document(self.document()?),
             0x02 => {
                 let length = self.length()?;
                 let text = self.take(length)?.strip_suffix(&[0]).unwrap_or_default();
@@ -160,6 +174,7 @@ impl<'a> Input<'a> {
             }
             0x08 => Value::Boolean(self.take(1)?[0] != 0),
             0x10 => Value::Int(self.int()?),
+            0x12 => Value::Long(self.long()?.cast_signed()),
             other => {
                 let bytes = self.other_bytes(other)?;
                 self.take(bytes)?;
@@ -173,15 +188,21 @@ impl<'a> Input<'a> {
         Ok(u64::from_le_bytes(bytes))
     }
 
+    /// A document, whose length counts its own four bytes.
+    fn document(&mut self) -> Result<Vec<u8>> {
+        let length = Input(self.0).length()?;
+        self.take(length).map(<[u8]>::to_vec)
+    }
+
     /// How many bytes a value takes that nobody looks at.
     fn other_bytes(&mut self, kind: u8) -> Result<usize> {
         match kind {
-            // A document's and an array's length counts its own four bytes.
-            0x03 | 0x04 => Ok(self.length()?.saturating_sub(4)),
+            // An array's length counts its own four bytes.
+            0x04 => Ok(self.length()?.saturating_sub(4)),
             // Binary: length, subtype, bytes.
             0x05 => Ok(self.length()? + 1),
             0x07 => Ok(12),
-            0x09 | 0x11 | 0x12 => Ok(8),
+            0x09 | 0x11 => Ok(8),
             0x0a | 0x7f | 0xff => Ok(0),
             other => Err(Failure::new(format!("a BSON reply has a value of kind {other:#x}"))),
         }
@@ -256,7 +277,7 @@ mod tests {
             .element(0x07, "electionId", &[7; 12])
             .element(0x05, "hash", b"\x02\0\0\0\0ab")
             .element(0x11, "operationTime", &[0; 8])
-            .document("nested", Document::new().int("ok", 0))
+            .document("nested", Document::new().int("ok", 0).element(0x12, "n", &[1; 8]))
             .text("errmsg", "no")
             .int("code", 23)
             .element(0x01, "ok", &1.0_f64.to_le_bytes());
@@ -264,6 +285,8 @@ mod tests {
         assert_eq!(reply.boolean("isWritablePrimary"), Some(true));
         assert_eq!((reply.code(), reply.message()), (Some(23), "no"));
         assert!(reply.is_ok());
+        assert_eq!(reply.number("nested.n"), Some(0x0101_0101_0101_0101));
+        assert_eq!((reply.number("nested.ok"), reply.number("errmsg.ok")), (Some(0), None));
     }
 
     #[test]

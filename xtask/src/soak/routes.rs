@@ -10,13 +10,14 @@ use crate::servers::{Kind, Running};
 
 /// Which test programs, and which of their tests: processes that die, and pairs of a write and a read of it.
 const PROGRAMS: [&str; 3] = ["routing", "reads", "backend"];
-const TESTS: [&str; 6] = [
+const TESTS: [&str; 7] = [
     "cases_1_2_10",
     "case_12",
     "cases_77_and_79",
     "case_78",
     "no_pair_is_stale",
     "is_kept_behind_a_balancer",
+    "is_kept_by_secondaries",
 ];
 const PAIRS: &str = "100000";
 

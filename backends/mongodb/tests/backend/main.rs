@@ -8,6 +8,9 @@ mod crash;
 mod creates;
 #[path = "../../../sqlite/tests/backend/differential.rs"]
 mod differential;
+#[allow(dead_code, reason = "its users elsewhere use the rest")]
+#[path = "../../../../xtask/src/failure.rs"]
+mod failure;
 mod feed;
 mod identities;
 mod lineage;
@@ -15,5 +18,7 @@ mod opening;
 mod plans;
 mod secondaries;
 mod servers;
+#[allow(dead_code, reason = "its users elsewhere use the rest")]
+mod set;
 mod sharding;
 mod writers;

@@ -4,76 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mongodb::bson::doc;
 use serde_json::json;
 use syntrix_storage_core::backend::{Access, CallContext, DocumentBackend, Watermark};
 use syntrix_storage_core::{Consistency, Document, ErrorKind, Operation, Query, QueryPlan};
 
 use crate::common::{Fixture, open_context, provider};
-use crate::servers::Server;
+use crate::set::Set;
 
 const NAMESPACE: &str = "t_secondaries";
 const TASKS: usize = 4;
-
-/// Three members, the first of which is the primary.
-struct Set {
-    members: Vec<Server>,
-}
-
-impl Set {
-    async fn start() -> Self {
-        let options = ["--replSet", "own", "--setParameter", "enableTestCommands=1"];
-        let mut members = Vec::new();
-        for _ in 0..3 {
-            let member = Server::launch(&options).await;
-            member.command(doc! { "ping": 1 }).await;
-            members.push(member);
-        }
-        let configured = (0_i32..).zip(&members).map(|(id, member)| {
-            // Only the first one may become the primary.
-            doc! { "_id": id, "host": member.address(), "priority": if id == 0 { 1 } else { 0 } }
-        });
-        let configured: Vec<_> = configured.collect();
-        let configuration = doc! { "_id": "own", "members": configured };
-        members[0].command(doc! { "replSetInitiate": configuration }).await;
-        let set = Self { members };
-        set.until(0, "isWritablePrimary").await;
-        set.until(1, "secondary").await;
-        set.until(2, "secondary").await;
-        set
-    }
-
-    async fn until(&self, member: usize, what: &str) {
-        let start = Instant::now();
-        let hello = || self.members[member].command(doc! { "hello": 1 });
-        while !hello().await.get_bool(what).unwrap_or(false) {
-            assert!(start.elapsed() < Duration::from_secs(120), "member {member} is no {what}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn uri(&self, more: &str) -> String {
-        let hosts: Vec<_> = self.members.iter().map(Server::address).collect();
-        format!("mongodb://{}/?replicaSet=own{more}", hosts.join(","))
-    }
-
-    /// A member applies nothing, or goes on.
-    async fn stop_applying(&self, member: usize, stop: bool) {
-        let mode = if stop { "alwaysOn" } else { "off" };
-        let command = doc! { "configureFailPoint": "rsSyncApplyStop", "mode": mode };
-        self.members[member].command(command).await;
-    }
-
-    /// Reads that a member has answered since it began.
-    async fn queries(&self, member: usize) -> i64 {
-        let status = self.members[member].command(doc! { "serverStatus": 1 }).await;
-        let counted = status.get_document("opcounters").expect("counters");
-        counted
-            .get_i64("query")
-            .or_else(|_| counted.get_i32("query").map(i64::from))
-            .expect("count")
-    }
-}
 
 async fn replica(set: &Set) -> Arc<dyn DocumentBackend> {
     let uri = set.uri("&readPreference=secondary");
@@ -150,27 +89,14 @@ async fn listed(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_pair_is_stale_while_secondaries_stop_applying_and_go_on() {
-    let set = Arc::new(Set::start().await);
+    let set = Arc::new(Set::start(3).await);
     let primary = Arc::new(Fixture::at(&set.uri(""), NAMESPACE, &json!({})).await);
     primary.insert("rooms/first", json!({})).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let replica = replica(&set).await;
-    let before = [set.queries(1).await, set.queries(2).await];
+    let before = [set.queries(1), set.queries(2)];
     let stop = Arc::new(AtomicBool::new(false));
-    let tormenting = {
-        let (set, stop) = (Arc::clone(&set), Arc::clone(&stop));
-        tokio::spawn(async move {
-            let mut random = fastrand::Rng::with_seed(7);
-            while !stop.load(Ordering::Relaxed) {
-                // One at a time: a majority goes on to confirm.
-                let member = random.usize(1..3);
-                set.stop_applying(member, true).await;
-                tokio::time::sleep(Duration::from_millis(random.u64(20..200))).await;
-                set.stop_applying(member, false).await;
-                tokio::time::sleep(Duration::from_millis(random.u64(20..400))).await;
-            }
-        })
-    };
+    let tormenting = set.torment(&stop);
     let started = Instant::now();
     let running = (0..TASKS).map(|task| {
         let (primary, replica) = (Arc::clone(&primary), Arc::clone(&replica));
@@ -185,7 +111,7 @@ async fn no_pair_is_stale_while_secondaries_stop_applying_and_go_on() {
     }
     stop.store(true, Ordering::Relaxed);
     tormenting.await.expect("torment");
-    let read = [set.queries(1).await - before[0], set.queries(2).await - before[1]];
+    let read = [set.queries(1) - before[0], set.queries(2) - before[1]];
     eprintln!("{sum:?} in {:?}, reads of the secondaries {read:?}", started.elapsed());
     assert_eq!(sum.stale, 0);
     assert!(sum.fresh > pairs_wanted() / 2 && read.iter().all(|read| *read > 100), "{read:?}");
@@ -196,7 +122,7 @@ async fn no_pair_is_stale_while_secondaries_stop_applying_and_go_on() {
 /// What a replica is asked without a path decides whether it is taken for one of the primary's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_behind_refuses_quickly_whatever_is_read() {
-    let set = Set::start().await;
+    let set = Set::start(3).await;
     let primary = Fixture::at(&set.uri(""), NAMESPACE, &json!({})).await;
     let first = primary.insert("rooms/first", json!({})).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -212,7 +138,7 @@ async fn a_member_that_is_behind_refuses_quickly_whatever_is_read() {
     let refused = replica.get_many(&[], &foreign).await.expect_err("another set");
     assert_eq!(refused.kind(), ErrorKind::ConfigInvalid);
 
-    set.stop_applying(1, true).await;
+    set.stop_applying(1, true);
     // The other one confirms it with the primary.
     primary.insert("rooms/second", json!({})).await;
     let behind = not_before(&*primary.documents, Operation::Read).await;
@@ -236,7 +162,7 @@ async fn a_member_that_is_behind_refuses_quickly_whatever_is_read() {
             }
         }
     }
-    set.stop_applying(1, false).await;
+    set.stop_applying(1, false);
     assert!(refused > 5 && fresh > 5, "{refused} refused, {fresh} fresh");
     replica.close().await.expect("close");
     primary.documents.close().await.expect("close");

@@ -1,8 +1,5 @@
 //! Servers of a test's own: the program that runs the shared one, started again in a folder of its own.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mongodb::Client;
@@ -14,40 +11,22 @@ use syntrix_storage_core::{
     Direction, ErrorKind, ExpiredReason, IndexDefinition, Operation, OrderBy, Query, QueryPlan,
     Retry, Timestamp,
 };
-use tempfile::TempDir;
 
-use crate::common::{Fixture, START, context, document, open_context, provider, uri};
+use crate::common::{Fixture, START, context, document, open_context, provider};
+use crate::set::mongod::Mongod;
 
 /// `ExceededTimeLimit`.
 const EXCEEDED_TIME_LIMIT: i32 = 262;
 
-/// The program behind the shared server, which runs on this machine.
-async fn program() -> PathBuf {
-    if let Some(program) = std::env::var_os("SYNTRIX_STORAGE_TEST_MONGOD") {
-        return program.into();
-    }
-    let client = Client::with_uri_str(&uri()).await.expect("client");
-    let status =
-        client.database("admin").run_command(doc! { "serverStatus": 1 }).await.expect("status");
-    let pid = status.get_i64("pid").expect("pid");
-    std::fs::read_link(format!("/proc/{pid}/exe")).expect(
-        "the program of the shared server: SYNTRIX_STORAGE_TEST_MONGOD names it where /proc does not tell",
-    )
-}
-
 /// A server that ends with the test.
 pub struct Server {
-    program: PathBuf,
-    folder: TempDir,
-    port: u16,
-    options: Vec<String>,
-    process: Child,
+    process: Mongod,
 }
 
 impl Server {
     /// With options of its own, `--replSet own` among them or not.
     pub async fn start(options: &[&str]) -> Self {
-        let server = Self::launch(options).await;
+        let server = Self { process: Mongod::launch(options) };
         if server.is_replica_set() {
             server.initiate().await;
         } else {
@@ -56,42 +35,24 @@ impl Server {
         server
     }
 
-    /// As [`Server::start`], and a member of a set is not told of its set yet.
-    pub async fn launch(options: &[&str]) -> Self {
-        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let program = program().await;
-        let folder = tempfile::tempdir().expect("folder");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("port");
-        let port = listener.local_addr().expect("address").port();
-        drop(listener);
-        let process = launch(&program, &folder, port, &options);
-        Self { program, folder, port, options, process }
-    }
-
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
     fn is_replica_set(&self) -> bool {
-        self.options.iter().any(|option| option == "--replSet")
+        self.process.options().iter().any(|option| option == "--replSet")
     }
 
     pub fn uri(&self) -> String {
         let set = if self.is_replica_set() { "?replicaSet=own" } else { "" };
-        format!("mongodb://127.0.0.1:{}/{set}", self.port)
+        format!("mongodb://{}/{set}", self.process.address())
     }
 
     /// Ends the process as a power cut would, and starts it again on what is on the disk.
     pub fn kill_and_restart(&mut self) {
-        self.process.kill().expect("kill");
-        self.process.wait().expect("wait");
-        self.process = launch(&self.program, &self.folder, self.port, &self.options);
+        self.process.kill();
+        self.process.restart();
     }
 
     /// The primary gives up its place and is elected again when nobody else is there.
     pub async fn step_down(&self) {
-        let address = format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port);
-        let client = Client::with_uri_str(address).await.expect("client");
+        let client = self.client().await;
         let command = doc! { "replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": true };
         // On a busy machine it may be ready only when the second is over.
         while let Err(error) = client.database("admin").run_command(command.clone()).await {
@@ -118,13 +79,13 @@ impl Server {
 
     fn uri_of(&self, user: &str, password: &str) -> String {
         format!(
-            "mongodb://{user}:{password}@127.0.0.1:{}/?replicaSet=own&authSource=admin",
-            self.port
+            "mongodb://{user}:{password}@{}/?replicaSet=own&authSource=admin",
+            self.process.address()
         )
     }
 
     async fn initiate(&self) {
-        let host = format!("127.0.0.1:{}", self.port);
+        let host = self.process.address();
         let configuration = doc! { "_id": "own", "members": [{ "_id": 0, "host": host }] };
         self.command(doc! { "replSetInitiate": configuration }).await;
         let start = Instant::now();
@@ -140,34 +101,14 @@ impl Server {
     }
 
     pub async fn command(&self, command: Record) -> Record {
-        let address = format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port);
-        let client = Client::with_uri_str(address).await.expect("client");
+        let client = self.client().await;
         client.database("admin").run_command(command).await.expect("command")
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    async fn client(&self) -> Client {
+        let address = format!("mongodb://{}/?directConnection=true", self.process.address());
+        Client::with_uri_str(address).await.expect("client")
     }
-}
-
-fn launch(program: &PathBuf, folder: &TempDir, port: u16, options: &[String]) -> Child {
-    let mut command = Command::new(program);
-    command
-        .args([
-            "--bind_ip",
-            "127.0.0.1",
-            "--port",
-            &port.to_string(),
-            "--wiredTigerCacheSizeGB",
-            "0.25",
-        ])
-        .arg("--dbpath")
-        .arg(folder.path())
-        .stdout(Stdio::null());
-    command.args(options).spawn().expect("mongod")
 }
 
 #[tokio::test]

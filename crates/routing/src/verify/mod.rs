@@ -4,6 +4,7 @@
 //! after that read (a [`Barrier`]), then the range is read on the shadow. What the shadow lacks behind the barrier it really
 //! lacks; what it has beyond is looked at again. So a verdict is exact, and no write has to wait for it.
 
+mod behind;
 mod digest;
 mod entry;
 mod pages;
@@ -143,6 +144,8 @@ pub struct Verify<'run> {
     options: VerifyOptions,
     /// Where it notes how far it is.
     memory: Option<Memory>,
+    /// Whether the shadow is a replica of the primary's own.
+    is_replica: bool,
 }
 
 /// What a run has found so far.
@@ -163,12 +166,18 @@ impl<'run> Verify<'run> {
         barrier: &'run dyn Barrier,
         options: VerifyOptions,
     ) -> Self {
-        Self { primary, shadow, barrier, options, memory: None }
+        Self { primary, shadow, barrier, options, memory: None, is_replica: false }
     }
 
     /// The same one, which notes how far it is.
     pub(crate) fn remembering(mut self, memory: Memory) -> Self {
         self.memory = Some(memory);
+        self
+    }
+
+    /// The same one, of a shadow that the primary's own database feeds.
+    pub(crate) fn of_replica(mut self, is_replica: bool) -> Self {
+        self.is_replica = is_replica;
         self
     }
 
@@ -219,8 +228,8 @@ impl<'run> Verify<'run> {
         report: Report<'_>,
     ) -> Result<Option<Range>> {
         let (primary, bounds, next) = self.read_primary(range).await?;
-        self.barrier.pass().await?;
-        let shadow = self.read_shadow(&bounds).await?;
+        let context = self.pass().await?;
+        let shadow = self.read_shadow(&bounds, &context).await?;
         let doubtful = pages::compare(&primary, &shadow, |equal| {
             progress.primary.add(equal);
             progress.shadow.add(equal);

@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
+use syntrix_storage_core::backend::CallContext;
 use syntrix_storage_core::{Document, DocumentPath, ITEMS_MAX, Result};
 
 use super::Verify;
 use super::entry::Entry;
-use crate::extra::scan;
+use crate::extra::{scan, scan_as};
 use crate::page_size::PageSize;
 
 /// Documents of one page are about so large together at most.
@@ -67,12 +68,17 @@ impl Verify<'_> {
     }
 
     /// The shadow's documents within `bounds`.
-    pub(super) async fn read_shadow(&self, bounds: &Bounds) -> Result<Vec<Entry>> {
+    pub(super) async fn read_shadow(
+        &self,
+        bounds: &Bounds,
+        context: &CallContext,
+    ) -> Result<Vec<Entry>> {
         let (mut entries, mut after) = (Vec::new(), bounds.after.clone());
         let mut size = PageSize::new(ITEMS_MAX, PAGE_BYTES_MAX);
         loop {
             let records = size.records();
-            let page = scan(&*self.shadow, after.clone(), records).await?;
+            let read = || scan_as(&*self.shadow, after.clone(), records, context);
+            let page = self.ask(read).await?;
             size.learn(&page);
             let read = page.len();
             after = page.last().map(|last| last.path().as_str().to_owned());

@@ -54,8 +54,8 @@ impl Verify<'_> {
 
     async fn look(&self, paths: &[DocumentPath]) -> Result<Vec<Look>> {
         let before = self.primary.get_many(paths, &migrate()).await?;
-        self.barrier.pass().await?;
-        let shadow = self.shadow.get_many(paths, &migrate()).await?;
+        let context = self.pass().await?;
+        let shadow = self.ask(|| self.shadow.get_many(paths, &context)).await?;
         let after = self.primary.get_many(paths, &migrate()).await?;
         let sides = paths.iter().zip(before).zip(shadow).zip(after);
         Ok(sides

@@ -53,7 +53,7 @@ impl DocumentReplication {
         let ledger = self.verify_ledger()?;
         let memory = Memory::new(ledger, self.primary_ledger().store_id());
         let verify = Verify::new(primary, shadow, &catch_up, options).remembering(memory);
-        verify.run(report).await
+        verify.of_replica(self.link().is_native()).run(report).await
     }
 
     /// What repairs single documents of the shadow; a dry run until it is told otherwise.
