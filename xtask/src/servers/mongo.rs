@@ -43,6 +43,8 @@ pub(crate) fn command(program: &Path, port: u16, folder: &Path) -> Command {
     command.arg("--dbpath").arg(folder.join("data")).args(["--port", &port.to_string()]);
     command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", SET]);
     command.args(["--wiredTigerCacheSizeGB", "0.25"]);
+    // Alone in its set it answers a linearizable read with the next write of its journal, a hundred milliseconds later otherwise.
+    command.args(["--journalCommitInterval", "2"]);
     // A primary that is asked to end waits 15 s for its clients otherwise.
     command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
     // Failpoints, with which tests make a server fail on demand.

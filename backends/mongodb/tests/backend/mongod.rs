@@ -119,7 +119,7 @@ fn launch(program: &Path, folder: &Path, port: u16, options: &[String]) -> Child
     let mut command = Command::new(program);
     command
         .args(["--bind_ip", "127.0.0.1", "--port", &port.to_string()])
-        .args(["--wiredTigerCacheSizeGB", "0.25", "--dbpath"])
+        .args(["--wiredTigerCacheSizeGB", "0.25", "--journalCommitInterval", "2", "--dbpath"])
         .arg(folder)
         .stdout(Stdio::null());
     command.args(options).spawn().expect("mongod")

@@ -1,9 +1,10 @@
 //! Revoked tokens: rotation, many at once, expiry and purge.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use syntrix_storage_core::{
-    ErrorKind, ITEMS_MAX, RevokeOutcome, RotationOutcome, Timestamp, TokenId,
+    ErrorKind, ITEMS_MAX, RevokeOutcome, RotationOutcome, Timestamp, TokenId, TokenRevocationStore,
 };
 
 use super::rev_steps::{
@@ -81,7 +82,8 @@ pub(super) static CASES: &[Case] = &[
         "Reading first and writing afterwards.",
         [],
         async |context| {
-            let outcomes = rotate_together(&context, 100, "t").await?;
+            let second = second_store(&context).await?;
+            let outcomes = rotate_together(&context, &second, 100, "t").await?;
             let won = outcomes.iter().filter(|one| **one == RotationOutcome::Won).count();
             expect_equal(won, 1, "the number of winners")?;
             let again = rotate(&context, "t", GRACE, None).await?;
@@ -189,9 +191,10 @@ pub(super) static CASES: &[Case] = &[
         "Sessions that fork, and clients that are logged out by their own retry.",
         [],
         async |context| {
+            let second = second_store(&context).await?;
             for number in 0..TOKENS {
                 let name = format!("refresh{number}");
-                let outcomes = rotate_together(&context, CLIENTS, &name).await?;
+                let outcomes = rotate_together(&context, &second, CLIENTS, &name).await?;
                 let won = outcomes.iter().filter(|one| **one == RotationOutcome::Won).count();
                 expect_equal(won, 1, format_args!("the winners of {name}"))?;
                 let successors: std::collections::BTreeSet<_> =
@@ -261,14 +264,16 @@ async fn rotate(
     Ok(store.revoke_if_not_revoked(&token, expires_at, grace, successor, options).await?)
 }
 
+/// Of as many clients, every other one over the second handle.
 async fn rotate_together(
     context: &Context,
+    second: &Arc<dyn TokenRevocationStore>,
     clients: usize,
     name: &str,
 ) -> CaseResult<Vec<RotationOutcome>> {
-    let (expires_at, second) = (expires_in(context, 3600), second_store(context).await?);
+    let expires_at = expires_in(context, 3600);
     in_tasks(clients, |client| {
-        let store = if client % 2 == 0 { context.revocations() } else { second.clone() };
+        let store = if client % 2 == 0 { context.revocations() } else { Arc::clone(second) };
         let name = name.to_owned();
         async move {
             let successor = Some(token(&format!("{name}-next-{client}"))?);
