@@ -12,6 +12,9 @@ const PIPELINE: u8 = 1;
 const TIME_MARK: &str = "82";
 /// Mark, seconds and counter in hexadecimal digits.
 const TIME_DIGITS: usize = 18;
+/// Longest place of the server's that names a time and nothing that happened at it (its high-water marks). Those of events have the
+/// event in them and are longer.
+const MARK_DIGITS_MAX: usize = 30;
 
 /// A place in the change stream, with the commit time that no later change goes below.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,14 @@ impl Place {
     /// Whether it names a time and no token of the server.
     pub(crate) fn is_time(&self) -> bool {
         self.token.len() == TIME_DIGITS
+    }
+
+    /// Whether nothing lies between this place and `mark`, if that is a time and this is the last one that anything happened at: a
+    /// stream that begins now stands one tick behind that, and no other one gets there until something happens anywhere.
+    pub(crate) fn is_right_before(&self, mark: &Self) -> bool {
+        let ClusterTime { time, increment } = self.cluster_time();
+        let next = ClusterTime { time, increment: increment.saturating_add(1) };
+        mark.token.len() <= MARK_DIGITS_MAX && next >= mark.cluster_time()
     }
 
     pub(crate) fn to_position(&self) -> Position {
@@ -85,6 +96,19 @@ mod tests {
     use super::*;
 
     const TOKEN: &str = "826565A0B3000000072B022C0100296E5A1004";
+
+    #[test]
+    fn nothing_lies_between_a_place_and_the_mark_of_the_next_tick() {
+        let at = |digits: &str| Place::new(format!("826565A0B3{digits}"), Timestamp::default());
+        let mark = at("000000082B0429296E04");
+        assert!(at("000000072B0429296E04").is_right_before(&mark));
+        assert!(
+            Place::parse(&at(&TOKEN[10..]).to_position().state).unwrap().is_right_before(&mark)
+        );
+        assert!(!at("000000062B0429296E04").is_right_before(&mark), "something may be missing");
+        let event = at(&TOKEN[10..]);
+        assert!(!at("000000062B0429296E04").is_right_before(&event), "the event itself is");
+    }
 
     #[test]
     fn a_place_comes_back_from_its_position() {

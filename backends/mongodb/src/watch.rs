@@ -286,7 +286,7 @@ impl Changes {
                 reading.push(event::change(&self.source, entry, reading.place.commit_time).await?);
             }
             stream.finish_batch().clone_into(&mut reading.place.token);
-            if until.is_some_and(|until| reading.place.token >= until.token) {
+            if until.is_some_and(|until| reading.has_reached(until, &stream)) {
                 tokio::spawn(stream.close());
                 return Ok(reading.up_to(until));
             }
@@ -357,6 +357,13 @@ impl Reading {
             self.place.commit_time = change.commit_time;
             self.changes.push(change);
         }
+    }
+
+    /// Whether everything before `until` was read from the stream: it stands there, or the server has said since this call began
+    /// that nothing follows, and there is no room between.
+    fn has_reached(&self, until: &Place, stream: &Stream) -> bool {
+        self.place.token >= until.token
+            || (stream.is_current() && stream.at_end() && self.place.is_right_before(until))
     }
 
     fn page(self, more: bool) -> FeedPage {

@@ -10,6 +10,7 @@ use syntrix_storage_core::{
 };
 
 use crate::common::{Fixture, START, brief, context, document};
+use crate::servers::Server;
 
 #[tokio::test]
 async fn four_quick_updates_show_four_documents() {
@@ -90,6 +91,26 @@ async fn the_end_moves_on_though_nothing_of_ours_happens() {
     for place in [first, page.end] {
         let page = fixture.documents.feed(&Feed::After(place), None, 10).await.expect("feed");
         assert_eq!(page.changes.len(), 1);
+    }
+    fixture.finish().await;
+}
+
+/// Nothing is written anywhere, so no stream gets as far as one that begins now.
+#[tokio::test]
+async fn the_end_is_reached_at_once_where_nothing_happens_at_all() {
+    let server = Server::start(&["--replSet", "own"]).await;
+    let fixture = Fixture::on(&server.uri(), &json!({})).await;
+    let documents = &fixture.documents;
+    let (mut place, _) = documents.feed_end().await.expect("end");
+    for number in 0..10 {
+        let inserted = fixture.insert(&format!("c/d{number}"), json!({})).await;
+        let (end, _) = documents.feed_end().await.expect("end");
+        let begun = Instant::now();
+        let page = documents.feed(&Feed::After(place), Some(&end), 100).await.expect("page");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        let paths: Vec<_> = page.changes.iter().map(|change| change.document.path()).collect();
+        assert_eq!((paths, page.more), (vec![inserted.path()], false));
+        place = page.end;
     }
     fixture.finish().await;
 }
