@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 /// Where tests lie that the table may name.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "crates/storage/tests",
     "crates/routing/tests",
+    "crates/registry/src",
     "crates/routing/src",
     "crates/cli/tests",
     "backends/mongodb/tests",
