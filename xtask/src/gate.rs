@@ -177,7 +177,7 @@ impl Gate<'_> {
     fn third_party(&self) -> Result<()> {
         let mut test = cargo();
         // The shared target folder spares building every dependency a second time.
-        test.args(["test", "--manifest-path", THIRD_PARTY]);
+        test.args(["test", "--locked", "--manifest-path", THIRD_PARTY]);
         self.step("third-party backend", test.env("CARGO_TARGET_DIR", &self.workspace.target))
     }
 

@@ -55,9 +55,9 @@ impl DatabaseLedger {
         Ok((key, LedgerRecord { revision, body: body.clone() }))
     }
 
-    /// A read asks most members whether it is still the newest: what one call wrote every later one sees, also while a new
-    /// primary is elected. A secondary has nobody to ask, and tells what it has.
-    fn newest(&self) -> ReadConcern {
+    /// Linearizable on a primary: what one call wrote every later one sees, also during an election. A secondary cannot answer
+    /// that, and tells what it has.
+    fn read_concern(&self) -> ReadConcern {
         match self.store.is_native_replica() {
             false => ReadConcern::linearizable(),
             true => ReadConcern::majority(),
@@ -94,7 +94,7 @@ impl Ledger for DatabaseLedger {
     }
 
     async fn read(&self, key: &LedgerKey) -> Result<Option<LedgerRecord>> {
-        let (limit, records) = (self.limit(), self.records(self.newest())?);
+        let (limit, records) = (self.limit(), self.records(self.read_concern())?);
         let find = records.find_one(doc! { "_id": self.id(key.as_str()) }).max_time(limit.left());
         let found = limit.wait(async { find.await.map_err(|error| from_driver(&error)) }).await?;
         Ok(found.map(|found| self.named_record(&found)).transpose()?.map(|(_, record)| record))

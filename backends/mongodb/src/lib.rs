@@ -21,9 +21,10 @@ mod expression;
 mod failure;
 mod indexes;
 mod ledger;
-mod lineage;
+
 mod maintenance;
 mod marks;
+mod membership;
 mod names;
 mod parking;
 mod position;

@@ -12,8 +12,7 @@ const PIPELINE: u8 = 1;
 const TIME_MARK: &str = "82";
 /// Mark, seconds and counter in hexadecimal digits.
 const TIME_DIGITS: usize = 18;
-/// Longest place of the server's that names a time and nothing that happened at it (its high-water marks). Those of events have the
-/// event in them and are longer.
+/// The server's high-water marks, which name a time and no event, are at most so long; tokens of events are longer.
 const MARK_DIGITS_MAX: usize = 30;
 
 /// A place in the change stream, with the commit time that no later change goes below.
@@ -44,8 +43,9 @@ impl Place {
         self.token.len() == TIME_DIGITS
     }
 
-    /// Whether nothing lies between this place and `mark`, if that is a time and this is the last one that anything happened at: a
-    /// stream that begins now stands one tick behind that, and no other one gets there until something happens anywhere.
+    /// Whether `mark` is a high-water mark at most one tick after this place. A stream that is opened on an idle server begins one
+    /// tick after the last entry of its log; an older one gets no token behind that entry until something happens, so waiting for
+    /// one at the mark would take until the server's next no-op.
     pub(crate) fn is_right_before(&self, mark: &Self) -> bool {
         let ClusterTime { time, increment } = self.cluster_time();
         let next = ClusterTime { time, increment: increment.saturating_add(1) };

@@ -78,7 +78,7 @@ impl Metadata {
         self.collection.find_one(doc! { "_id": &self.id })
     }
 
-    async fn read(&self) -> Result<Option<Document>> {
+    pub(crate) async fn read(&self) -> Result<Option<Document>> {
         let found = self.find().await;
         found.map_err(|error| from_driver(&error))
     }
@@ -95,26 +95,20 @@ impl Metadata {
 
     /// Where the history begins from the first time on that it can be watched.
     pub(crate) async fn begin_history(&self, token: &str) -> Result<()> {
-        let filter = doc! { "_id": &self.id, "floor": { "$exists": false } };
-        self.update(filter, doc! { "$set": { "floor": token } }).await
+        self.change_where(doc! { "floor": { "$exists": false } }, doc! { "floor": token }).await
     }
 
     /// Moves the beginning of the history forward, never back. Places compare as text.
     pub(crate) async fn raise_floor(&self, token: &str, at: Timestamp) -> Result<()> {
-        let filter = doc! { "_id": &self.id, "floor": { "$lt": token } };
         let change = doc! { "floor": token, "floorAt": at.as_milliseconds() };
-        self.update(filter, doc! { "$set": change }).await
+        self.change_where(doc! { "floor": { "$lt": token } }, change).await
     }
 
     /// Sets fields of the record if it is as `condition` says.
     pub(crate) async fn change_where(&self, condition: Document, change: Document) -> Result<()> {
         let mut filter = condition;
         filter.insert("_id", &self.id);
-        self.update(filter, doc! { "$set": change }).await
-    }
-
-    async fn update(&self, filter: Document, update: Document) -> Result<()> {
-        let updated = self.collection.update_one(filter, update).await;
+        let updated = self.collection.update_one(filter, doc! { "$set": change }).await;
         updated.map(|_| ()).map_err(|error| from_driver(&error))
     }
 }

@@ -5,7 +5,7 @@ use mongodb::bson::{Document, doc};
 use syntrix_storage_core::{Error, ErrorKind, Result};
 
 use crate::error::from_driver;
-use crate::lineage::Members;
+use crate::membership::Members;
 
 /// The wire version of the server 6.0.
 const WIRE_VERSION_MIN: i32 = 17;

@@ -20,7 +20,7 @@ use crate::server::{self, Topology};
 use crate::settings::{Settings, USERS};
 use crate::stream::{self, Content, Source, Start, Stream};
 use crate::watch::Changes;
-use crate::{catalogue, lineage, schema, secondaries};
+use crate::{catalogue, membership, schema, secondaries};
 
 /// The top-level collection whose documents lie apart.
 const RESERVED: &str = "sys";
@@ -108,7 +108,7 @@ impl Store {
         let (topology, members) = server::inspect(&client.database("admin")).await?;
         let metadata = Metadata::new(&database, &settings.data_collection);
         let record = metadata.ensure().await?;
-        let cluster = lineage::ensure(&metadata, &record, &members).await?;
+        let cluster = membership::ensure_cluster(&metadata, &record, &members).await?;
         let names = [settings.data_collection.clone(), settings.sys_collection.clone()];
         for name in &names {
             catalogue::ensure_documents(&database, name, settings.before_images).await?;
@@ -145,7 +145,7 @@ impl Store {
         let (topology, members) = server::inspect(&client.database("admin")).await?;
         secondaries::check(topology)?;
         let record = Metadata::new(&database, &settings.data_collection).existing().await?;
-        let cluster = lineage::read(&record, &members)?;
+        let cluster = membership::cluster_of(&record, &members)?;
         let names = [settings.data_collection.clone(), settings.sys_collection.clone()];
         let (seal, store_id) = (schema::token_seal(&record)?, schema::store_id(&record)?);
         let (history, marks) = (None, Marks::NONE);

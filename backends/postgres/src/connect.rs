@@ -3,7 +3,6 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
-
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
@@ -211,9 +210,15 @@ impl Connector {
         self.pooler == Pooler::None
     }
 
-    /// Whether the server may be tried to be reached now; see [`Backoff::check`].
+    /// What the last attempt said, while the pause after it lasts.
     pub(crate) fn check_backoff(&self) -> Result<()> {
         self.backoff.check()
+    }
+
+    /// The server took a connection and said nothing.
+    pub(crate) fn silent(&self) -> Error {
+        self.backoff.failed(&late());
+        late()
     }
 
     /// A connection, driven by a task of its own. Not set up yet.
@@ -247,7 +252,7 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// At once, while the server was just tried to be reached in vain.
+    /// What the last attempt said, while the pause after it lasts.
     pub(crate) async fn connect(&self) -> Result<ClientWrapper> {
         self.check_backoff()?;
         let client = self.connect_any().await?;
@@ -263,10 +268,7 @@ impl Connector {
     /// The driver's own limit is the socket's: a server that takes it and is silent would be waited for without end.
     async fn in_time(&self, connecting: impl Future<Output = Raw>) -> Result<ClientWrapper> {
         let connected = tokio::time::timeout(self.connect_max, connecting).await;
-        let connected = connected.map_err(|_| {
-            self.backoff.failed(&late());
-            late()
-        });
+        let connected = connected.map_err(|_| self.silent());
         let (client, driver) = connected?.map_err(|error| not_started(from_postgres(&error)))?;
         Ok(ClientWrapper::new(client, driver))
     }
@@ -282,7 +284,7 @@ impl Connector {
         tokio::time::timeout(self.connect_max, fit).await.unwrap_or(Err(Fault::Late))
     }
 
-    /// A connection whose messages the caller drives; `news` gets each notification's sender and payload.
+    /// A connection whose messages the caller drives; `news` gets each notification's sender and payload. Who listens has a pace of its own.
     pub(crate) async fn connect_listening(
         &self,
         news: impl FnMut(i32, &str) + Send + 'static,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Connect, Hook, HookError, Manager, ManagerConfig, Pool as Deadpool, RecyclingMethod, Runtime,
+    Connect, Hook, HookError, Manager, ManagerConfig, Pool as Deadpool, PoolError, RecyclingMethod,
+    Runtime, TimeoutType,
 };
 use syntrix_storage_core::{Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
@@ -56,13 +57,21 @@ impl Pool {
         Ok(Self { pool, connector: connector.clone(), answer_max, acquire_max })
     }
 
-    /// A connection for as long as the caller keeps it. Where there is none, and the server was just tried to be reached in vain,
-    /// that is said at once.
+    /// A connection for as long as the caller keeps it.
+    ///
+    /// # Errors
+    ///
+    /// What the last attempt said, where there is none and the pause after it lasts.
     pub(crate) async fn session(&self) -> Result<Session> {
         if self.size() == 0 {
             self.connector.check_backoff()?;
         }
-        let connect = || async { self.pool.get().await.map_err(|error| pool_error(&error)) };
+        let connect = || async {
+            self.pool.get().await.map_err(|error| match error {
+                PoolError::Timeout(TimeoutType::Create) => self.connector.silent(),
+                error => pool_error(&error),
+            })
+        };
         let client = patiently(self.acquire_max, connect).await?;
         Ok(Session::new(client, self.connector.clone(), self.answer_max))
     }
@@ -122,15 +131,13 @@ fn hook_error(fault: Fault) -> HookError {
     }
 }
 
-fn pool_error(error: &deadpool_postgres::PoolError) -> Error {
+fn pool_error(error: &PoolError) -> Error {
     match error {
-        deadpool_postgres::PoolError::PostCreateHook(HookError::Message(text)) => {
-            match text.as_ref() {
-                STANDBY => standby(),
-                LATE => late(),
-                remedy => Error::new(ErrorKind::ConfigInvalid, "").with_message(remedy.to_owned()),
-            }
-        }
+        PoolError::PostCreateHook(HookError::Message(text)) => match text.as_ref() {
+            STANDBY => standby(),
+            LATE => late(),
+            remedy => Error::new(ErrorKind::ConfigInvalid, "").with_message(remedy.to_owned()),
+        },
         other => from_pool(other),
     }
 }

@@ -13,7 +13,7 @@ mod differential;
 mod failure;
 mod feed;
 mod identities;
-mod lineage;
+
 mod opening;
 mod plans;
 mod secondaries;

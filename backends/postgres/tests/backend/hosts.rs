@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -65,6 +66,36 @@ async fn a_server_that_takes_the_connection_and_is_silent_is_given_up() {
     }
 }
 
+/// Somebody takes the connections and closes them at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_fail_at_once_while_attempts_to_connect_are_spaced() {
+    let server = Server::start(&[]);
+    let block = json!({"dsn": server.dsn()});
+    let backend = provider(&block).open(&OpenContext::new("unused")).await.expect("open");
+    let documents = backend.documents().expect("documents");
+    server.kill();
+    let listener = TcpListener::bind(("127.0.0.1", server.port)).expect("the port");
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&attempts);
+    std::thread::spawn(move || {
+        listener.incoming().for_each(|taken| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            drop(taken);
+        });
+    });
+    let (begun, mut at_once) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(1) {
+        let error = documents.get(&parse("case/a"), &context(Operation::Read)).await;
+        let error = error.expect_err("nobody is there");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe));
+        at_once += usize::from(error.to_string().contains("a moment ago"));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let attempts = attempts.load(Ordering::Relaxed);
+    assert!(attempts < 40 && at_once > 50, "{attempts} attempts, {at_once} calls without one");
+    backend.close().await.expect("close");
+}
+
 /// The connections of reads are opened when they are needed.
 #[tokio::test]
 async fn a_read_from_a_server_that_has_been_stopped_is_given_up() {
@@ -85,8 +116,16 @@ async fn a_read_from_a_server_that_has_been_stopped_is_given_up() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     signal("-CONT");
     // For a moment nobody tries.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let read = documents.get(&parse("case/a"), &context(Operation::Read)).await;
+    let begun = Instant::now();
+    let read = loop {
+        match documents.get(&parse("case/a"), &context(Operation::Read)).await {
+            Err(error) if begun.elapsed() < Duration::from_secs(5) => {
+                assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            read => break read,
+        }
+    };
     assert!(read.expect("get").is_none());
     backend.close().await.expect("close");
 }

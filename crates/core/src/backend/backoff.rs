@@ -11,7 +11,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Spaces attempts to connect that fail: none for 20 ms after the first, for twice as long after each one more, and half a second
 /// at the most, each cut short by up to a half at random so that processes do not come all at once. Meanwhile calls fail at once
-/// with what the last attempt said.
+/// with what the last attempt said. Attempts that fail side by side are one.
 ///
 /// # Examples
 ///
@@ -52,15 +52,15 @@ impl Backoff {
     ///
     /// What the last one said, while the pause after it lasts.
     pub fn check(&self) -> Result<()> {
-        match &self.state().pause {
-            Some((until, failure)) if Instant::now() < *until => Err(failure.again()),
-            _ => Ok(()),
-        }
+        self.state().pause().map_or(Ok(()), |failure| Err(failure.again()))
     }
 
     /// An attempt failed.
     pub fn failed(&self, error: &Error) {
         let mut state = self.state();
+        if state.pause().is_some() {
+            return;
+        }
         let longest = PAUSE_MIN.saturating_mul(1 << state.failures.min(8)).min(PAUSE_MAX);
         let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
         state.failures = state.failures.saturating_add(1);
@@ -75,6 +75,14 @@ impl Backoff {
     /// Nothing under this lock can panic half-way.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Why nobody tries now.
+    fn pause(&self) -> Option<&Failure> {
+        let (until, failure) = self.pause.as_ref()?;
+        (Instant::now() < *until).then_some(failure)
     }
 }
 
@@ -103,6 +111,7 @@ mod tests {
         let backoff = Backoff::default();
         let pause = |times: usize| {
             for _ in 0..times {
+                backoff.state().pause = None;
                 backoff.failed(&Error::new(ErrorKind::Unavailable, ""));
             }
             let state = backoff.state();
@@ -116,5 +125,7 @@ mod tests {
         );
         backoff.succeeded();
         assert!(pause(1).is_some_and(|pause| pause <= PAUSE_MIN));
+        backoff.failed(&Error::new(ErrorKind::Unavailable, ""));
+        assert_eq!(backoff.state().failures, 1, "side by side");
     }
 }

@@ -1,18 +1,16 @@
-//! What a barrier lets the shadow be read for.
+//! Reads of a shadow that may lead to a replica which is still behind.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use syntrix_storage_core::backend::CallContext;
-use syntrix_storage_core::{ErrorKind, Result};
+use syntrix_storage_core::{Error, ErrorKind, Result};
 
 use super::Verify;
 use crate::extra::migrate;
 
 /// Between two attempts to meet a replica that is not behind.
 const BEHIND_PAUSE: Duration = Duration::from_millis(20);
-/// Longest wait for one.
-const BEHIND_MAX: Duration = Duration::from_secs(30);
 
 impl Verify<'_> {
     /// Returns when the shadow has what the primary has now, and how it is read for that.
@@ -21,26 +19,36 @@ impl Verify<'_> {
     /// afterwards. So each read takes along what it must see, and the server that answers says whether it has it.
     pub(super) async fn pass(&self) -> Result<CallContext> {
         self.barrier.pass().await?;
-        let reached = match self.is_replica {
-            true => self.primary.watermark().await?,
-            false => None,
+        let reached = match self.replica_wait {
+            Some(_) => self.primary.watermark().await?,
+            None => None,
         };
         Ok(migrate().with_not_before(reached))
     }
 
     /// Reads the shadow again while it is a replica that is behind.
-    pub(super) async fn ask<T, F>(&self, read: impl Fn() -> F) -> Result<T>
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] if it stays that; what `read` says.
+    pub(super) async fn read_when_reached<T, F>(&self, read: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
-        let end = Instant::now() + BEHIND_MAX;
+        let end = Instant::now() + self.replica_wait.unwrap_or_default();
         loop {
-            let answer = read().await;
-            let is_behind = |kind| kind == ErrorKind::PreconditionFailed && Instant::now() < end;
-            if !answer.as_ref().is_err_and(|error| is_behind(error.kind())) {
-                return answer;
+            match read().await {
+                Err(error) if error.kind() != ErrorKind::PreconditionFailed => return Err(error),
+                Err(_) if Instant::now() >= end => return Err(still_behind()),
+                Err(_) => tokio::time::sleep(BEHIND_PAUSE).await,
+                answer => return answer,
             }
-            tokio::time::sleep(BEHIND_PAUSE).await;
         }
     }
+}
+
+fn still_behind() -> Error {
+    Error::new(ErrorKind::Timeout, "verify").with_message(
+        "the replica that answers stays behind the primary; see how far its replication is, or give more time",
+    )
 }

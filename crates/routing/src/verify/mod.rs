@@ -144,8 +144,8 @@ pub struct Verify<'run> {
     options: VerifyOptions,
     /// Where it notes how far it is.
     memory: Option<Memory>,
-    /// Whether the shadow is a replica of the primary's own.
-    is_replica: bool,
+    /// Longest wait for one that is not behind, if the shadow is a replica of the primary's own.
+    replica_wait: Option<Duration>,
 }
 
 /// What a run has found so far.
@@ -166,7 +166,7 @@ impl<'run> Verify<'run> {
         barrier: &'run dyn Barrier,
         options: VerifyOptions,
     ) -> Self {
-        Self { primary, shadow, barrier, options, memory: None, is_replica: false }
+        Self { primary, shadow, barrier, options, memory: None, replica_wait: None }
     }
 
     /// The same one, which notes how far it is.
@@ -175,9 +175,9 @@ impl<'run> Verify<'run> {
         self
     }
 
-    /// The same one, of a shadow that the primary's own database feeds.
-    pub(crate) fn of_replica(mut self, is_replica: bool) -> Self {
-        self.is_replica = is_replica;
+    /// The same one, of a shadow that the primary's own database feeds. A read waits up to `limit` for a replica that is not behind.
+    pub(crate) fn of_replica(mut self, limit: Duration) -> Self {
+        self.replica_wait = Some(limit);
         self
     }
 

@@ -78,7 +78,7 @@ impl Verify<'_> {
         loop {
             let records = size.records();
             let read = || scan_as(&*self.shadow, after.clone(), records, context);
-            let page = self.ask(read).await?;
+            let page = self.read_when_reached(read).await?;
             size.learn(&page);
             let read = page.len();
             after = page.last().map(|last| last.path().as_str().to_owned());

@@ -55,7 +55,7 @@ impl Verify<'_> {
     async fn look(&self, paths: &[DocumentPath]) -> Result<Vec<Look>> {
         let before = self.primary.get_many(paths, &migrate()).await?;
         let context = self.pass().await?;
-        let shadow = self.ask(|| self.shadow.get_many(paths, &context)).await?;
+        let shadow = self.read_when_reached(|| self.shadow.get_many(paths, &context)).await?;
         let after = self.primary.get_many(paths, &migrate()).await?;
         let sides = paths.iter().zip(before).zip(shadow).zip(after);
         Ok(sides

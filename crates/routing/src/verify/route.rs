@@ -53,7 +53,11 @@ impl DocumentReplication {
         let ledger = self.verify_ledger()?;
         let memory = Memory::new(ledger, self.primary_ledger().store_id());
         let verify = Verify::new(primary, shadow, &catch_up, options).remembering(memory);
-        verify.of_replica(self.link().is_native()).run(report).await
+        let verify = match self.link().is_native() {
+            true => verify.of_replica(limit),
+            false => verify,
+        };
+        verify.run(report).await
     }
 
     /// What repairs single documents of the shadow; a dry run until it is told otherwise.

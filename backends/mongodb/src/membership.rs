@@ -1,8 +1,8 @@
-//! Which replica set the data belongs to, so that no copy in another one passes for its secondaries.
+//! Whether members found somewhere belong to the replica set that the data belongs to.
 //!
-//! A restored copy has the store's number, and sets are often called the same; what differs are the members. The metadata keep
-//! those that the set had when a primary was opened last, and a random number beside them. Who finds members of which none is
-//! its own set's has opened a copy, and makes another number. To those who use them, members of the same name are the same.
+//! A restored copy has the store's number and often the set's name; its members differ. So the metadata keep the members' names and
+//! a random number of the set. Who opens a primary and finds none of these names has opened a copy, and writes a number of its own.
+//! Two sets whose members have the same names cannot be told apart: to who uses them they are the same.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::error::damaged;
 use crate::schema::{Metadata, random};
 
 const MEMBERS: &str = "members";
-const LINEAGE: &str = "lineage";
+const CLUSTER: &str = "cluster";
 
 /// The members of a set that keep data and may be seen, as the set calls them; none of a server that has no set, or of a router.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +35,8 @@ fn texts(document: &Document, field: &str) -> Vec<String> {
     found.filter_map(Bson::as_str).map(str::to_owned).collect()
 }
 
-/// The number, made if there is none or it is another set's.
-pub(crate) async fn ensure(
+/// The set's number, made if there is none or it is another set's.
+pub(crate) async fn ensure_cluster(
     metadata: &Metadata,
     record: &Document,
     members: &Members,
@@ -45,29 +45,29 @@ pub(crate) async fn ensure(
         return Ok(0);
     }
     let known = Members(texts(record, MEMBERS).into_iter().collect());
-    let before = record.get_i64(LINEAGE).ok();
+    let before = record.get_i64(CLUSTER).ok();
     if known == *members
-        && let Some(lineage) = before
+        && let Some(cluster) = before
     {
-        return Ok(lineage as u64);
+        return Ok(cluster as u64);
     }
     let kept = before.filter(|_| known.has_one_of(members));
-    let lineage = kept.map_or_else(|| random().map(i64::from_be_bytes), Ok)?;
+    let cluster = kept.map_or_else(|| random().map(i64::from_be_bytes), Ok)?;
     let written: Vec<_> = members.0.iter().collect();
     // Another process may be first; then its number counts.
     let unchanged = before.map_or(Bson::Null, Bson::Int64);
     metadata
-        .change_where(doc! { LINEAGE: unchanged }, doc! { MEMBERS: written, LINEAGE: lineage })
+        .change_where(doc! { CLUSTER: unchanged }, doc! { MEMBERS: written, CLUSTER: cluster })
         .await?;
-    read(&metadata.existing().await?, members)
+    cluster_of(&metadata.read().await?.ok_or_else(damaged)?, members)
 }
 
-/// The number, if it is that of the set with these members.
+/// The set's number, if it is that of the set with these members.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Unavailable`] if it is not: the record may be on its way.
-pub(crate) fn read(record: &Document, members: &Members) -> Result<u64> {
+pub(crate) fn cluster_of(record: &Document, members: &Members) -> Result<u64> {
     if members.0.is_empty() {
         return Ok(0);
     }
@@ -77,7 +77,7 @@ pub(crate) fn read(record: &Document, members: &Members) -> Result<u64> {
             "the data is a copy of another replica set's, or its primary was not opened yet; name the primary's set as the shadow",
         ));
     }
-    record.get_i64(LINEAGE).map(|lineage| lineage as u64).map_err(|_| damaged())
+    record.get_i64(CLUSTER).map(|cluster| cluster as u64).map_err(|_| damaged())
 }
 
 #[cfg(test)]
@@ -97,10 +97,11 @@ mod tests {
 
     #[test]
     fn the_number_is_that_of_a_set_which_shares_a_member() {
-        let record = doc! { "members": ["a:1", "b:1"], "lineage": 7_i64 };
-        assert_eq!(read(&record, &members(&["b:1", "z:1"])).unwrap(), 7);
-        assert_eq!(read(&record, &members(&[])).unwrap(), 0, "no replica set");
-        let refused = |record: &Document| read(record, &members(&["z:1"])).unwrap_err().kind();
+        let record = doc! { "members": ["a:1", "b:1"], "cluster": 7_i64 };
+        assert_eq!(cluster_of(&record, &members(&["b:1", "z:1"])).unwrap(), 7);
+        assert_eq!(cluster_of(&record, &members(&[])).unwrap(), 0, "no replica set");
+        let refused =
+            |record: &Document| cluster_of(record, &members(&["z:1"])).unwrap_err().kind();
         assert_eq!(refused(&record), ErrorKind::Unavailable, "a copy");
         assert_eq!(refused(&doc! {}), ErrorKind::Unavailable, "not opened yet");
     }
