@@ -1,7 +1,8 @@
 //! Whether members found somewhere belong to the replica set that the data belongs to.
 //!
 //! A restored copy has the store's number and often the set's name; its members differ. So the metadata keep the members' names and
-//! a random number of the set. Who opens a primary and finds none of these names has opened a copy, and writes a number of its own.
+//! a random number of the set. Who opens a primary and does not find most of these names has opened a copy, and writes a number of
+//! its own.
 //! Two sets whose members have the same names cannot be told apart: to who uses them they are the same.
 
 use std::collections::BTreeSet;
@@ -25,8 +26,9 @@ impl Members {
         Self(["hosts", "passives"].into_iter().flat_map(|kind| texts(hello, kind)).collect())
     }
 
-    fn has_one_of(&self, others: &Self) -> bool {
-        !self.0.is_disjoint(&others.0)
+    /// Whether most of them are in `others`, too: a member that was split off as a set of its own has one name of three.
+    fn are_mostly(&self, others: &Self) -> bool {
+        self.0.intersection(&others.0).count() * 2 > self.0.len()
     }
 }
 
@@ -51,7 +53,7 @@ pub(crate) async fn ensure_cluster(
     {
         return Ok(cluster as u64);
     }
-    let kept = before.filter(|_| known.has_one_of(members));
+    let kept = before.filter(|_| known.are_mostly(members));
     let cluster = kept.map_or_else(|| random().map(i64::from_be_bytes), Ok)?;
     let written: Vec<_> = members.0.iter().collect();
     // Another process may be first; then its number counts.
@@ -59,7 +61,7 @@ pub(crate) async fn ensure_cluster(
     metadata
         .change_where(doc! { CLUSTER: unchanged }, doc! { MEMBERS: written, CLUSTER: cluster })
         .await?;
-    cluster_of(&metadata.read().await?.ok_or_else(damaged)?, members)
+    number(&metadata.read().await?.ok_or_else(damaged)?)
 }
 
 /// The set's number, if it is that of the set with these members.
@@ -72,11 +74,15 @@ pub(crate) fn cluster_of(record: &Document, members: &Members) -> Result<u64> {
         return Ok(0);
     }
     let known = Members(texts(record, MEMBERS).into_iter().collect());
-    if !known.has_one_of(members) {
+    if !known.are_mostly(members) {
         return Err(Error::new(ErrorKind::Unavailable, "").with_retry(Retry::Safe).with_message(
             "the data is a copy of another replica set's, or its primary was not opened yet; name the primary's set as the shadow",
         ));
     }
+    number(record)
+}
+
+fn number(record: &Document) -> Result<u64> {
     record.get_i64(CLUSTER).map(|cluster| cluster as u64).map_err(|_| damaged())
 }
 
@@ -96,13 +102,15 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_that_of_a_set_which_shares_a_member() {
-        let record = doc! { "members": ["a:1", "b:1"], "cluster": 7_i64 };
-        assert_eq!(cluster_of(&record, &members(&["b:1", "z:1"])).unwrap(), 7);
+    fn the_number_is_that_of_a_set_which_has_most_of_the_members() {
+        let record = doc! { "members": ["a:1", "b:1", "c:1"], "cluster": 7_i64 };
+        assert_eq!(cluster_of(&record, &members(&["a:1", "b:1", "z:1"])).unwrap(), 7);
         assert_eq!(cluster_of(&record, &members(&[])).unwrap(), 0, "no replica set");
         let refused =
             |record: &Document| cluster_of(record, &members(&["z:1"])).unwrap_err().kind();
         assert_eq!(refused(&record), ErrorKind::Unavailable, "a copy");
+        let split = cluster_of(&record, &members(&["c:1"])).unwrap_err();
+        assert_eq!(split.kind(), ErrorKind::Unavailable, "one that was split off");
         assert_eq!(refused(&doc! {}), ErrorKind::Unavailable, "not opened yet");
     }
 }

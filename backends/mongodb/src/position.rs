@@ -13,7 +13,7 @@ const TIME_MARK: &str = "82";
 /// Mark, seconds and counter in hexadecimal digits.
 const TIME_DIGITS: usize = 18;
 /// The server's high-water marks, which name a time and no event, are at most so long; tokens of events are longer.
-const MARK_DIGITS_MAX: usize = 30;
+const MARK_DIGITS_MAX: usize = 32;
 
 /// A place in the change stream, with the commit time that no later change goes below.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +43,12 @@ impl Place {
         self.token.len() == TIME_DIGITS
     }
 
-    /// Whether `mark` is a high-water mark at most one tick after this place. A stream that is opened on an idle server begins one
-    /// tick after the last entry of its log; an older one gets no token behind that entry until something happens, so waiting for
-    /// one at the mark would take until the server's next no-op.
-    pub(crate) fn is_right_before(&self, mark: &Self) -> bool {
-        let ClusterTime { time, increment } = self.cluster_time();
-        let next = ClusterTime { time, increment: increment.saturating_add(1) };
-        mark.token.len() <= MARK_DIGITS_MAX && next >= mark.cluster_time()
+    /// Whether this is a high-water mark with nothing between `time` and it. A stream that is opened on an idle server begins one tick
+    /// after the last entry of its log; an older one gets no token behind that entry until something happens, so waiting for one at
+    /// the mark would take until the server's next no-op.
+    pub(crate) fn is_next_to(&self, time: ClusterTime) -> bool {
+        let next = ClusterTime { time: time.time, increment: time.increment.saturating_add(1) };
+        self.token.len() <= MARK_DIGITS_MAX && next >= self.cluster_time()
     }
 
     pub(crate) fn to_position(&self) -> Position {
@@ -97,17 +96,18 @@ mod tests {
 
     const TOKEN: &str = "826565A0B3000000072B022C0100296E5A1004";
 
+    /// Marks of the server 6.0, of 7 and later, and of this layer.
     #[test]
-    fn nothing_lies_between_a_place_and_the_mark_of_the_next_tick() {
+    fn a_mark_is_next_to_the_time_before_it_and_an_event_to_none() {
         let at = |digits: &str| Place::new(format!("826565A0B3{digits}"), Timestamp::default());
-        let mark = at("000000082B0429296E04");
-        assert!(at("000000072B0429296E04").is_right_before(&mark));
-        assert!(
-            Place::parse(&at(&TOKEN[10..]).to_position().state).unwrap().is_right_before(&mark)
-        );
-        assert!(!at("000000062B0429296E04").is_right_before(&mark), "something may be missing");
-        let event = at(&TOKEN[10..]);
-        assert!(!at("000000062B0429296E04").is_right_before(&event), "the event itself is");
+        let time = |increment| ClusterTime { time: 0x6565_A0B3, increment };
+        for mark in ["000000082B0229296E04", "000000082B0429296E1404", "00000008"].map(at) {
+            assert!(mark.is_next_to(time(7)) && mark.is_next_to(time(8)), "{mark:?}");
+            assert!(!mark.is_next_to(time(6)), "something may be missing before {mark:?}");
+        }
+        for event in [TOKEN[10..].to_owned(), "000000082B042C0100296E1404FE04".into()] {
+            assert!(!at(&event).is_next_to(time(6)), "{event}");
+        }
     }
 
     #[test]

@@ -81,8 +81,10 @@ pub(crate) struct Stream {
     at_end: bool,
     /// Whether the last batch was asked for since the stream was taken up.
     current: bool,
-    /// The cluster's time of the last answer.
+    /// The time up to which a majority had everything at the last answer.
     cluster_time: ClusterTime,
+    /// The same when the last batch was asked for.
+    confirmed: ClusterTime,
 }
 
 impl fmt::Debug for Stream {
@@ -114,6 +116,7 @@ impl Stream {
             at_end: false,
             current: false,
             cluster_time: ClusterTime { time: 0, increment: 0 },
+            confirmed: ClusterTime { time: 0, increment: 0 },
         };
         stream.take(answer, "firstBatch")?;
         if stream.place.is_empty() {
@@ -124,6 +127,7 @@ impl Stream {
 
     /// Asks for the next batch; without one the server waits up to `wait` for it.
     pub(crate) async fn fetch(&mut self, wait: Duration) -> DriverResult<()> {
+        self.confirmed = self.cluster_time;
         let command = more_command(&self.source, self.cursor, wait);
         let answer = run(&self.source, &mut self.session, command).await?;
         self.take(answer, "nextBatch")
@@ -184,6 +188,13 @@ impl Stream {
         self.at_end
     }
 
+    /// The time up to which everything was delivered, if nothing followed the last batch: a majority had it before that was asked
+    /// for. Not of a router, whose shards have times of their own.
+    pub(crate) fn delivered(&self) -> Option<ClusterTime> {
+        let all = self.current && self.at_end && self.source.router.is_none();
+        all.then_some(self.confirmed)
+    }
+
     /// Whether the last batch was asked for since the stream was taken up.
     pub(crate) fn is_current(&self) -> bool {
         self.current
@@ -194,7 +205,7 @@ impl Stream {
         self.current = false;
     }
 
-    /// The cluster's time of the last answer.
+    /// The time up to which a majority had everything at the last answer.
     pub(crate) fn cluster_time(&self) -> ClusterTime {
         self.cluster_time
     }

@@ -359,11 +359,11 @@ impl Reading {
         }
     }
 
-    /// Whether everything before `until` was read from the stream: it stands there, or the server has said since this call began
-    /// that nothing follows, and there is no room between.
+    /// Whether everything before `until` was read from the stream: it stands there, or nothing lies between what it has delivered
+    /// and that. Its place alone would not tell: a stream that was opened at a time has not read what happened at it.
     fn has_reached(&self, until: &Place, stream: &Stream) -> bool {
         self.place.token >= until.token
-            || (stream.is_current() && stream.at_end() && self.place.is_right_before(until))
+            || stream.delivered().is_some_and(|time| until.is_next_to(time))
     }
 
     fn page(self, more: bool) -> FeedPage {

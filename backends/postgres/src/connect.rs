@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::ClientWrapper;
 use syntrix_storage_core::backend::Backoff;
@@ -215,19 +215,20 @@ impl Connector {
         self.backoff.check()
     }
 
-    /// The server took a connection and said nothing.
-    pub(crate) fn silent(&self) -> Error {
-        self.backoff.failed(&late());
+    /// The server took a connection at `begun` and said nothing.
+    pub(crate) fn silent(&self, begun: Instant) -> Error {
+        self.backoff.failed(begun, &late());
         late()
     }
 
     /// A connection, driven by a task of its own. Not set up yet.
     pub(crate) async fn connect_raw(&self) -> Raw {
+        let begun = Instant::now();
         let connected = self.connect_once().await;
         match &connected {
             Ok(_) => self.backoff.succeeded(),
             Err(error) if is_unreached(error) => {
-                self.backoff.failed(&not_started(from_postgres(error)));
+                self.backoff.failed(begun, &not_started(from_postgres(error)));
             }
             // It is there and says why not.
             Err(_) => {}
@@ -267,8 +268,9 @@ impl Connector {
 
     /// The driver's own limit is the socket's: a server that takes it and is silent would be waited for without end.
     async fn in_time(&self, connecting: impl Future<Output = Raw>) -> Result<ClientWrapper> {
+        let begun = Instant::now();
         let connected = tokio::time::timeout(self.connect_max, connecting).await;
-        let connected = connected.map_err(|_| self.silent());
+        let connected = connected.map_err(|_| self.silent(begun));
         let (client, driver) = connected?.map_err(|error| not_started(from_postgres(&error)))?;
         Ok(ClientWrapper::new(client, driver))
     }

@@ -63,12 +63,13 @@ impl Pool {
     ///
     /// What the last attempt said, where there is none and the pause after it lasts.
     pub(crate) async fn session(&self) -> Result<Session> {
-        if self.size() == 0 {
+        if self.size() == 0 && !self.pool.is_closed() {
             self.connector.check_backoff()?;
         }
+        let begun = std::time::Instant::now();
         let connect = || async {
             self.pool.get().await.map_err(|error| match error {
-                PoolError::Timeout(TimeoutType::Create) => self.connector.silent(),
+                PoolError::Timeout(TimeoutType::Create) => self.connector.silent(begun),
                 error => pool_error(&error),
             })
         };
@@ -91,7 +92,7 @@ impl Pool {
         self.pool.status().max_size
     }
 
-    /// Connections that are open or being opened.
+    /// Connections that are open.
     pub(crate) fn size(&self) -> usize {
         self.pool.status().size
     }

@@ -179,10 +179,11 @@ impl Link {
             return Ok(there);
         }
         self.backoff.check()?;
+        let begun = Instant::now();
         let connected = timeout(self.connect_timeout, self.open()).await;
         match connected.unwrap_or_else(|_| Err(silent())) {
             Ok((connection, outlook)) => self.keep(connection, outlook),
-            Err(error) => Err(self.failed(error)),
+            Err(error) => Err(self.failed(begun, error)),
         }
     }
 
@@ -210,10 +211,10 @@ impl Link {
         Ok((state.generation, connection))
     }
 
-    fn failed(&self, error: Error) -> Error {
+    fn failed(&self, begun: Instant, error: Error) -> Error {
         let (kind, message) = (error.kind().as_str(), error.message().unwrap_or_default());
         tracing::warn!(kind, message, "cannot connect to Redis");
-        self.backoff.failed(&error);
+        self.backoff.failed(begun, &error);
         error
     }
 

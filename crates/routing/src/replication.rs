@@ -245,11 +245,15 @@ impl DocumentReplication {
     /// What the records on the shadow say.
     async fn describe_shadow(&self, report: &mut StatusReport) -> Result<()> {
         let Some(shadow) = self.link.get() else { return Ok(()) };
+        report.add_verify(state::read(&*self.verify_ledger()?, StoreKind::Documents).await?);
+        report.last_compare = compare::noted(&*self.verify_ledger()?).await?;
+        if self.link.is_native() {
+            // What lies there is the primary's, of routes to that one.
+            return Ok(());
+        }
         let ledger = &*shadow.ledger;
         let is_here = self.replicator.counts.is_holder.load(Ordering::Acquire);
         report.holder = status::holder(ledger, LEASE, is_here).await?;
-        report.add_verify(state::read(&*self.verify_ledger()?, StoreKind::Documents).await?);
-        report.last_compare = compare::noted(&*self.verify_ledger()?).await?;
         report.dead_letters = Some(dead_letters::count_under(ledger, records::DEAD).await?);
         let Some((_, body)) = checkpoint::read(ledger).await? else { return Ok(()) };
         (report.filled, report.history_lost) = (body.filled && !body.void, body.history_lost);
@@ -328,6 +332,7 @@ impl RouteControl for DocumentReplication {
     }
 
     async fn retry_dead_letter(&self, path: &str) -> Result<bool> {
+        self.refuse_native()?;
         let (shadow, path) = (self.reach(STATUS_WAIT).await?, DocumentPath::parse(path)?);
         let key = records::dead_key(&path)?;
         if shadow.ledger.read(&key).await?.is_none() {
@@ -338,6 +343,7 @@ impl RouteControl for DocumentReplication {
     }
 
     async fn drop_dead_letter(&self, path: &str) -> Result<()> {
+        self.refuse_native()?;
         let (shadow, path) = (self.reach(STATUS_WAIT).await?, DocumentPath::parse(path)?);
         match dead_letters::remove(&*shadow.ledger, &records::dead_key(&path)?).await? {
             true => Ok(()),
@@ -349,6 +355,10 @@ impl RouteControl for DocumentReplication {
         let shadow = self.reach(STATUS_WAIT).await;
         self.link.drop_route();
         self.replicator.wait_until_stopped(self.options.close_timeout).await;
+        if self.link.is_native() {
+            // Its records are the primary's own, about routes to that one, and so is the pin.
+            return Ok(());
+        }
         if let Ok(shadow) = shadow {
             holder::give_up(&*self.replicator, &*shadow.ledger).await?;
         }

@@ -11,17 +11,20 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Spaces attempts to connect that fail: none for 20 ms after the first, for twice as long after each one more, and half a second
 /// at the most, each cut short by up to a half at random so that processes do not come all at once. Meanwhile calls fail at once
-/// with what the last attempt said. Attempts that fail side by side are one.
+/// with what the last attempt said. Attempts that fail side by side are one, and one that began before another succeeded tells nothing.
 ///
 /// # Examples
 ///
 /// ```
+/// use std::time::Instant;
+///
 /// use syntrix_storage_core::backend::Backoff;
 /// use syntrix_storage_core::{Error, ErrorKind};
 ///
 /// let backoff = Backoff::default();
 /// assert!(backoff.check().is_ok());
-/// backoff.failed(&Error::new(ErrorKind::Unavailable, "").with_message("refused"));
+/// let begun = Instant::now();
+/// backoff.failed(begun, &Error::new(ErrorKind::Unavailable, "").with_message("refused"));
 /// let error = backoff.check().expect_err("a moment ago");
 /// assert_eq!(error.message(), Some("refused (a moment ago; tried again soon)"));
 /// backoff.succeeded();
@@ -35,6 +38,7 @@ struct State {
     failures: u32,
     /// Until when nobody tries, and why.
     pause: Option<(Instant, Failure)>,
+    succeeded_at: Option<Instant>,
 }
 
 /// What a failed attempt said, kept to be said again.
@@ -55,10 +59,10 @@ impl Backoff {
         self.state().pause().map_or(Ok(()), |failure| Err(failure.again()))
     }
 
-    /// An attempt failed.
-    pub fn failed(&self, error: &Error) {
+    /// An attempt failed that began at `begun`.
+    pub fn failed(&self, begun: Instant, error: &Error) {
         let mut state = self.state();
-        if state.pause().is_some() {
+        if state.pause().is_some() || state.succeeded_at.is_some_and(|at| at > begun) {
             return;
         }
         let longest = PAUSE_MIN.saturating_mul(1 << state.failures.min(8)).min(PAUSE_MAX);
@@ -69,7 +73,7 @@ impl Backoff {
 
     /// One succeeded.
     pub fn succeeded(&self) {
-        *self.state() = State::default();
+        *self.state() = State { succeeded_at: Some(Instant::now()), ..State::default() };
     }
 
     /// Nothing under this lock can panic half-way.
@@ -109,10 +113,12 @@ mod tests {
     #[test]
     fn pauses_grow_to_half_a_second_and_start_over_after_a_success() {
         let backoff = Backoff::default();
+        let begun = Instant::now();
+        let failed = |begun| backoff.failed(begun, &Error::new(ErrorKind::Unavailable, ""));
         let pause = |times: usize| {
             for _ in 0..times {
                 backoff.state().pause = None;
-                backoff.failed(&Error::new(ErrorKind::Unavailable, ""));
+                failed(Instant::now());
             }
             let state = backoff.state();
             state.pause.as_ref().map(|(until, _)| until.duration_since(Instant::now()))
@@ -125,7 +131,10 @@ mod tests {
         );
         backoff.succeeded();
         assert!(pause(1).is_some_and(|pause| pause <= PAUSE_MIN));
-        backoff.failed(&Error::new(ErrorKind::Unavailable, ""));
+        failed(Instant::now());
         assert_eq!(backoff.state().failures, 1, "side by side");
+        backoff.succeeded();
+        failed(begun);
+        assert!(backoff.check().is_ok(), "it is over");
     }
 }
