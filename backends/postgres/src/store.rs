@@ -19,6 +19,11 @@ use crate::wake::Wake;
 use crate::writer::{Writer, Writers};
 use crate::{apply, insert, ledger, maintenance, reads, revocations, schema, users, watch};
 
+/// `deadlock_detected`.
+const DEADLOCK: &str = "40P01";
+/// How often a schema is tried to be dropped.
+const DROPS_MAX: u32 = 5;
+
 /// How long `close` waits for connections that are still in use.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
@@ -245,9 +250,22 @@ pub(crate) async fn remove_namespace(
     let pool = Pool::new(&Connector::new(target, settings, &context.data_dir)?, settings)?;
     let drop =
         format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&schema_name(settings, context)));
-    let dropped = pool.session().await?.execute(&drop).await;
+    let dropped = drop_schema(&pool, &drop).await;
     pool.close();
     dropped.map_err(|error| error.in_operation("remove_namespace"))
+}
+
+/// Two that drop schemas at the same time may lock the server's catalogue crosswise; of those one gives way.
+async fn drop_schema(pool: &Pool, statement: &str) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        match pool.session().await?.execute(statement).await {
+            Err(error) if error.fact("sqlstate") == Some(DEADLOCK) && attempt < DROPS_MAX => {
+                attempt += 1
+            }
+            dropped => return dropped.map(drop),
+        }
+    }
 }
 
 /// One store's hold.
