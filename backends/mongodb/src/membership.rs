@@ -2,8 +2,7 @@
 //!
 //! A restored copy has the store's number and often the set's name; its members differ. So the metadata keep the members' names and
 //! a random number of the set. Who opens a primary and does not find most of these names has opened a copy, and writes a number of
-//! its own.
-//! Two sets whose members have the same names cannot be told apart: to who uses them they are the same.
+//! its own. Two sets whose members have the same names cannot be told apart: to those who use them they are the same.
 
 use std::collections::BTreeSet;
 
@@ -26,15 +25,20 @@ impl Members {
         Self(["hosts", "passives"].into_iter().flat_map(|kind| texts(hello, kind)).collect())
     }
 
+    /// Those that the metadata keep.
+    fn noted_in(record: &Document) -> Self {
+        Self(texts(record, MEMBERS).collect())
+    }
+
     /// Whether most of them are in `others`, too: a member that was split off as a set of its own has one name of three.
     fn are_mostly(&self, others: &Self) -> bool {
         self.0.intersection(&others.0).count() * 2 > self.0.len()
     }
 }
 
-fn texts(document: &Document, field: &str) -> Vec<String> {
+fn texts<'a>(document: &'a Document, field: &str) -> impl Iterator<Item = String> + use<'a> {
     let found = document.get_array(field).into_iter().flatten();
-    found.filter_map(Bson::as_str).map(str::to_owned).collect()
+    found.filter_map(Bson::as_str).map(str::to_owned)
 }
 
 /// The set's number, made if there is none or it is another set's.
@@ -46,7 +50,7 @@ pub(crate) async fn ensure_cluster(
     if members.0.is_empty() {
         return Ok(0);
     }
-    let known = Members(texts(record, MEMBERS).into_iter().collect());
+    let known = Members::noted_in(record);
     let before = record.get_i64(CLUSTER).ok();
     if known == *members
         && let Some(cluster) = before
@@ -73,7 +77,7 @@ pub(crate) fn cluster_of(record: &Document, members: &Members) -> Result<u64> {
     if members.0.is_empty() {
         return Ok(0);
     }
-    let known = Members(texts(record, MEMBERS).into_iter().collect());
+    let known = Members::noted_in(record);
     if !known.are_mostly(members) {
         return Err(Error::new(ErrorKind::Unavailable, "").with_retry(Retry::Safe).with_message(
             "the data is a copy of another replica set's, or its primary was not opened yet; name the primary's set as the shadow",

@@ -63,8 +63,12 @@ impl Pool {
     ///
     /// What the last attempt said, where there is none and the pause after it lasts.
     pub(crate) async fn session(&self) -> Result<Session> {
-        if self.size() == 0 && !self.pool.is_closed() {
-            self.connector.check_backoff()?;
+        // The pool is asked in a pause alone: that locks it.
+        if let Err(error) = self.connector.check_backoff()
+            && self.size() == 0
+            && !self.pool.is_closed()
+        {
+            return Err(error);
         }
         let begun = std::time::Instant::now();
         let connect = || async {

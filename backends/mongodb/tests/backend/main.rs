@@ -13,7 +13,6 @@ mod differential;
 mod failure;
 mod feed;
 mod identities;
-
 mod opening;
 mod plans;
 mod secondaries;

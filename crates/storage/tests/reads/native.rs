@@ -87,6 +87,21 @@ impl Route {
         self.documents.update(&path(text), json!({"n": n}), Default::default()).await.unwrap();
     }
 
+    /// Every read that must see the last write of a document in `rooms` does, lists too, and so does one that allows no age: nothing
+    /// is as fresh as that but the primary.
+    pub async fn expect_newest(&self, id: &str, n: i64) {
+        let at = format!("rooms/{id}");
+        for consistency in
+            [Consistency::Session, Consistency::Strong, Consistency::Bounded(Duration::ZERO)]
+        {
+            assert_eq!(self.read(&at, consistency).await, n, "{consistency:?}");
+        }
+        let query = Query::new("rooms").unwrap();
+        let page = self.documents.query(query, QueryOptions::default()).await.unwrap();
+        let seen = page.documents.iter().find(|found| found.path() == &path(&at)).unwrap();
+        assert_eq!(seen.value().unwrap()["n"], n, "lists see the write, too");
+    }
+
     async fn shadow(&self) -> ShadowState {
         self.storage.routing(StoreKind::Documents).unwrap().status().await.unwrap().shadow
     }

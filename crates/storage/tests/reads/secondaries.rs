@@ -5,11 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use syntrix_storage::Consistency;
 use syntrix_storage::routing::{ShadowState, VerifyOptions};
-use syntrix_storage::{Consistency, Query, QueryOptions};
 
 use crate::native::{PATIENCE, Route, expect_no_stale_pairs, expect_tokens_kept, pairs_wanted};
-use crate::pair::path;
 use crate::set::Set;
 
 /// A route from a set's primary to what a read preference leads to in another one, or the same.
@@ -50,15 +49,7 @@ async fn a_secondary_answers_what_it_has_and_the_primary_the_rest() {
     let answers = route.answers();
     assert!(answers["shadow"] > 150, "{answers:?}");
     for _ in 0..50 {
-        for consistency in [Consistency::Session, Consistency::Strong] {
-            assert_eq!(route.read("rooms/a", consistency).await, 2);
-        }
-        let query = Query::new("rooms").unwrap();
-        let page = route.documents.query(query, QueryOptions::default()).await.unwrap();
-        let seen = page.documents.iter().find(|found| found.path() == &path("rooms/a")).unwrap();
-        assert_eq!(seen.value().unwrap()["n"], 2, "lists see the write, too");
-        // Nothing is as fresh as that but the primary.
-        assert_eq!(route.read("rooms/a", Consistency::Bounded(Duration::ZERO)).await, 2);
+        route.expect_newest("a", 2).await;
     }
     set.stop_applying(1, false);
     route.storage.close().await.unwrap();
