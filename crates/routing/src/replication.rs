@@ -119,18 +119,6 @@ impl DocumentReplication {
         self.replicator.catch_up().await
     }
 
-    /// Returns when the shadow has everything that was committed before this call, whoever brings it there.
-    async fn pass_end(&self) -> Result<()> {
-        let is_native = async {
-            self.link.opened().await;
-            self.link.is_native()
-        };
-        match is_native.await {
-            true => barrier(self).await,
-            false => self.catch_up().await,
-        }
-    }
-
     /// Sends what the primary wrote to the shadow.
     pub(crate) async fn mirror(&self, outcomes: Vec<Result<Applied>>) -> Vec<Result<Applied>> {
         self.mirror.follow(outcomes).await
@@ -312,7 +300,7 @@ impl RouteControl for DocumentReplication {
     }
 
     async fn drain(&self, limit: Duration) -> Result<()> {
-        match tokio::time::timeout(limit, self.pass_end()).await {
+        match tokio::time::timeout(limit, barrier(self)).await {
             Ok(caught_up) => caught_up?,
             Err(_) => return Err(not_caught_up(limit, &self.link)),
         }

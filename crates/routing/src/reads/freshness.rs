@@ -46,12 +46,13 @@ impl Freshness {
     }
 }
 
-/// Returns when the shadow has everything that was committed before this call.
+/// Returns when the shadow has everything that was committed before this call, whoever brings it there.
 pub(crate) async fn barrier(replication: &DocumentReplication) -> Result<()> {
+    // Until it is open nobody knows what it is.
+    let shadow = replication.link().opened().await;
     if !replication.link().is_native() {
         return replication.catch_up().await;
     }
-    let shadow = replication.link().opened().await;
     let primary = replication.primary_ledger();
     let revision = beat(primary).await?;
     loop {

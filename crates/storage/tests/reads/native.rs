@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use serde_json::json;
 use syntrix_storage::backend::StoreKind;
-use syntrix_storage::routing::ShadowState;
+use syntrix_storage::routing::{ShadowState, VerifyOptions};
 use syntrix_storage::{
     Consistency, DocumentStore, ErrorKind, Query, QueryOptions, ReadOptions, Storage, StorageConfig,
 };
@@ -117,6 +117,14 @@ impl Route {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Compares both sides; a route that was only just opened is ready for it.
+    pub async fn expect_equal_sides(&self, documents: u64) {
+        let control = self.storage.document_route().unwrap();
+        let options = VerifyOptions::default();
+        let summary = control.verify(options, PATIENCE, &mut |_| Ok(())).await.unwrap();
+        assert!(summary.equal && summary.primary.documents == documents, "{summary:?}");
     }
 
     /// Everything written so far is on the shadow.

@@ -53,6 +53,9 @@ async fn a_secondary_answers_what_it_has_and_the_primary_the_rest() {
     }
     set.stop_applying(1, false);
     route.storage.close().await.unwrap();
+    let again = open(&set, &set, "secondary").await;
+    again.expect_equal_sides(2).await;
+    again.storage.close().await.unwrap();
 }
 
 /// Each look may meet the one that is behind, whichever passed the barrier.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use syntrix_storage::Consistency;
-use syntrix_storage::routing::{ShadowState, VerifyOptions};
+use syntrix_storage::routing::ShadowState;
 use syntrix_storage_fault_proxy::{Fault, Proxy};
 
 use crate::native::{PATIENCE, Route, expect_no_stale_pairs, expect_tokens_kept, pairs_wanted};
@@ -102,11 +102,11 @@ async fn a_standby_answers_what_it_has_and_the_primary_the_rest() {
     route.expect_newest("a", 2).await;
     cluster.resume(0);
     route.drain().await;
-    let control = route.storage.document_route().unwrap();
-    let summary =
-        control.verify(VerifyOptions::default(), PATIENCE, &mut |_| Ok(())).await.unwrap();
-    assert!(summary.equal && summary.primary.documents == 2, "{summary:?}");
+    route.expect_equal_sides(2).await;
     route.storage.close().await.unwrap();
+    let again = open(&cluster.primary, &cluster.standbys[0].dsn()).await;
+    again.expect_equal_sides(2).await;
+    again.storage.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
