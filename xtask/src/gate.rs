@@ -11,8 +11,10 @@ mod declared;
 mod page;
 mod report;
 pub(crate) mod routes;
+mod scratch;
 mod table;
 
+use std::num::NonZero;
 use std::process::Command;
 
 use crate::failure::{Context, Failure, Result};
@@ -23,8 +25,8 @@ use crate::{dependencies, soak};
 use backends::{Backend, Selection};
 use report::Report;
 
-/// How long each database suffers in the slice of the soak; `cargo xtask soak` takes longer.
-const SOAK_SECONDS: u64 = 45;
+/// How long each database suffers in the slice of the soak, so that all of them take five minutes; `cargo xtask soak` takes longer.
+const SOAK_SECONDS: u64 = 70;
 
 /// Where the third party of our example lives: a workspace of its own, as a user's would be.
 const THIRD_PARTY: &str = "examples/third-party-backend/Cargo.toml";
@@ -85,6 +87,7 @@ impl Outcome {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     let selection = Selection::of(&options.backends);
     selection.announce();
+    scratch::choose();
     static_checks(workspace)?;
     heading("servers", &selection.servers_in_words());
     let servers = Running::start(&selection.servers())?;
@@ -154,13 +157,14 @@ struct Gate<'a> {
 impl Gate<'_> {
     /// Runs all tests also after a failure, so that one run shows every one that fails.
     fn tests(&self) -> Result<()> {
-        let tests: &[&str] = if nextest_is_installed() {
-            &["nextest", "run", "--workspace", "--no-fail-fast"]
-        } else {
-            &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]
-        };
         let mut command = cargo();
-        command.args(tests).args(self.selection.exclusions());
+        if nextest_is_installed() {
+            command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+            command.args(["--test-threads", &test_threads().to_string()]);
+        } else {
+            command.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+        }
+        command.args(self.selection.exclusions());
         // What follows the two dashes is alike for both.
         let skipped = self.selection.skipped_tests();
         if !skipped.is_empty() {
@@ -208,12 +212,14 @@ impl Gate<'_> {
     fn route_runs(&self, outcome: &mut Outcome) -> Result<Vec<Report>> {
         let binary = conformance::program(self.workspace)?;
         let runner = conformance::Runner { workspace: self.workspace, program: &binary };
-        let wanted = routes::Route::of_the_gate(self.selection);
-        let names: Vec<_> = wanted.iter().map(|route| route.name()).collect();
-        heading("conformance on routes", &names.join(", "));
-        let ran = routes::run_at_once(&runner, self.servers, &wanted);
-        let reports: Vec<_> = ran.into_iter().filter_map(|ran| outcome.note(ran)).collect();
-        reports.iter().for_each(|report| outcome.take(report));
+        let mut reports = Vec::new();
+        for route in routes::Route::of_the_gate(self.selection) {
+            heading("conformance on a route", &route.name());
+            if let Some(report) = outcome.note(route.run(&runner, self.servers)) {
+                outcome.take(&report);
+                reports.push(report);
+            }
+        }
         Ok(reports)
     }
 
@@ -246,6 +252,12 @@ impl Gate<'_> {
         let kind = backend.server?;
         self.servers.url(kind).map(|url| crate::servers::configuration(kind, &url))
     }
+}
+
+/// Half as many again as there are processors: tests wait for servers that die and come back a third of their time.
+fn test_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (processors * 3).div_ceil(2)
 }
 
 fn nextest_is_installed() -> bool {

@@ -6,9 +6,24 @@ use std::time::{Duration, Instant};
 use crate::canary::Output;
 use crate::failure::{Context, Failure, Result};
 
+/// What cargo tells of the package it runs, so of ourselves.
+const ABOUT_US: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// The cargo that runs us, so that every step uses the same toolchain.
+///
+/// It is not told which package we are. Build scripts that ask for such a variable (ring's does) run again whenever it changed outside,
+/// and with them everything above is built again: nextest hides those variables from cargo, plain cargo does not.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let told = std::env::vars_os().map(|(name, _)| name);
+    for name in told.filter(|name| is_about_us(&name.to_string_lossy())) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+fn is_about_us(name: &str) -> bool {
+    ABOUT_US.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Runs `command` with our own output and waits for it.
@@ -49,7 +64,8 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
 /// When it cannot be started.
 pub(crate) fn start(command: &mut Command) -> Result<(Child, Output)> {
     let output = Output::of(command);
-    let started = command.spawn();
+    // Its temporary files lie where ours do.
+    let started = command.env("TMPDIR", tempfile::env::temp_dir()).spawn();
     let mut child = started.context(|| format!("`{}` could not be started", line(command)))?;
     let output = output.follow(&mut child)?;
     Ok((child, output))
@@ -93,6 +109,14 @@ mod tests {
     fn a_failing_command_names_itself() {
         let failure = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err().to_string();
         assert!(failure.contains("`sh -c exit 3`") && failure.contains('3'), "{failure}");
+    }
+
+    #[test]
+    fn cargo_is_not_told_which_package_we_are() {
+        let command = cargo();
+        let hidden: Vec<_> = command.get_envs().filter(|(_, value)| value.is_none()).collect();
+        assert!(hidden.iter().any(|(name, _)| *name == "CARGO_MANIFEST_DIR"), "{hidden:?}");
+        assert!(hidden.iter().all(|(name, _)| is_about_us(&name.to_string_lossy())), "{hidden:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
-use redis::{FromRedisValue, Pipeline, Value, from_redis_value};
+use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
 use syntrix_storage_core::backend::{CallContext, Canary, Witnessed};
 use syntrix_storage_core::{Result, Revocation, Timestamp, TokenId};
 
@@ -113,7 +113,7 @@ impl Link {
     ) -> Result<Check> {
         let mut pipeline = Pipeline::with_capacity(3);
         // Not `MGET`: to that a key of a wrong type is one that is not there.
-        pipeline.get(&keys.record[..]).get(&keys.canary[..]).cmd("TIME");
+        pipeline.add_command(get(&keys.record)).add_command(get(&keys.canary)).cmd("TIME");
         let (record, canary, time) = self.ask(Request::Pipeline(&pipeline), deadline).await?;
         Ok((record, canary, milliseconds(time)))
     }
@@ -127,7 +127,7 @@ impl Link {
     ) -> Result<Many> {
         let mut pipeline = Pipeline::with_capacity(keys.len() + 2);
         for keys in keys {
-            pipeline.get(&keys.record[..]);
+            pipeline.add_command(get(&keys.record));
         }
         let marks = buckets.values().map(|places| &keys[places[0]].canary[..]);
         pipeline.cmd("MGET").arg(marks.collect::<Vec<_>>()).cmd("TIME");
@@ -161,6 +161,14 @@ pub(crate) struct Many {
     pub(crate) canaries: Vec<Stored>,
     pub(crate) records: Vec<Stored>,
     pub(crate) now: Timestamp,
+}
+
+/// The driver's own `get` grows its buffers while it is written.
+fn get(key: &str) -> Cmd {
+    const NAME: &str = "GET";
+    let mut command = Cmd::with_capacity(2, NAME.len() + key.len());
+    command.arg(NAME).arg(key);
+    command
 }
 
 /// What `TIME` answers: seconds and microseconds.

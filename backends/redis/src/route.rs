@@ -285,6 +285,19 @@ impl Connection {
 
 impl Wire {
     async fn send(&mut self, request: Request<'_>) -> RedisResult<Value> {
+        match (request, self) {
+            (Request::Pipeline(pipeline), Self::Plain(connection)) => {
+                pipeline.query_async(connection).await
+            }
+            (Request::Command(command), Self::Plain(connection)) => {
+                connection.req_packed_command(command).await?.extract_error()
+            }
+            // Boxed: a cluster's futures are many times the size, and a check would carry their room along.
+            (request, wire) => Box::pin(wire.send_anything(request)).await,
+        }
+    }
+
+    async fn send_anything(&mut self, request: Request<'_>) -> RedisResult<Value> {
         let value = match (request, self) {
             (Request::Command(command), connection) => {
                 connection.req_packed_command(command).await?

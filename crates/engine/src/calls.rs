@@ -1,19 +1,16 @@
 //! What every call of every store goes through: meter, closed state, deadline, and the operation's name on its error.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::future::poll_immediate;
 use syntrix_storage_core::{Error, ErrorKind, HealthReport, Result, Retry};
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
 use crate::gate::{Closing, Gate, Pass};
 use crate::meter::Meter;
-
-/// Calls that read one record: a few microseconds each where the record is at hand.
-const POINT_READS: [&str; 4] = ["get", "is_revoked", "get_user_by_id", "get_user_by_username"];
 
 /// One point read in so many counts against the task's budget. Giving way costs as much as ten of them, as the task often
 /// goes on in another thread with cold caches, and a whole budget of 128 of them is over in half a millisecond.
@@ -88,19 +85,19 @@ impl Calls {
         operation: &'static str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let mut work = pin!(work);
-        // What is at hand is answered at the first look; only what has to wait pays for being watched.
-        if let Some(result) = poll_immediate(work.as_mut()).await {
-            return result;
-        }
-        let watched = async {
-            tokio::select! {
-                biased;
-                result = work => result,
-                () = self.gate.expelled() => Err(cut_off(operation)),
+        let (mut work, mut expelled) = (pin!(work), pin!(None));
+        // Only what has to wait pays for being watched: most reads of a file are answered at the first look.
+        poll_fn(|context| {
+            if let Poll::Ready(result) = work.as_mut().poll(context) {
+                return Poll::Ready(result);
             }
-        };
-        Box::pin(watched).await
+            if expelled.is_none() {
+                expelled.set(Some(self.gate.expelled()));
+            }
+            let expelled = expelled.as_mut().as_pin_mut().map(|expelled| expelled.poll(context));
+            expelled.unwrap_or(Poll::Pending).map(|()| Err(cut_off(operation)))
+        })
+        .await
     }
 
     /// Times a probe. A backend that does not answer is what the report is for, so only a closed store is an error.
@@ -153,7 +150,12 @@ impl Calls {
 /// Whether the call takes one of the units after which tokio makes a task give way. A backend that never has to wait would
 /// let a busy caller starve every other task of its thread.
 fn counts_against_budget(operation: &str) -> bool {
-    !POINT_READS.contains(&operation) || fastrand::u32(0..POINT_READS_PER_UNIT) == 0
+    !is_point_read(operation) || fastrand::u32(0..POINT_READS_PER_UNIT) == 0
+}
+
+/// Whether the call reads one record: a few microseconds where the record is at hand.
+fn is_point_read(operation: &str) -> bool {
+    matches!(operation, "get" | "is_revoked" | "get_user_by_id" | "get_user_by_username")
 }
 
 /// When a call with this timeout must be over.

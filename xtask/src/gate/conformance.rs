@@ -18,6 +18,9 @@ const VECTORS: &str = "tests/vectors/semantics.jsonl";
 /// Longest a part may take on one backend; it takes seconds to two minutes, between servers and beside others ten.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
+/// Cases side by side: they wait for servers half of their time.
+const JOBS: [&str; 2] = ["--jobs", "4"];
+
 /// What is run on a backend.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Part {
@@ -71,7 +74,7 @@ impl Runner<'_> {
         part: Part,
     ) -> Result<Report> {
         let more: Vec<OsString> = match part {
-            Part::Suite => Vec::new(),
+            Part::Suite => JOBS.map(Into::into).into(),
             Part::Vectors => vec!["--vectors".into(), self.workspace.root.join(VECTORS).into()],
             Part::Model => vec!["--model".into(), backend.scripts.to_string().into()],
         };
@@ -85,7 +88,7 @@ impl Runner<'_> {
     ///
     /// As [`Runner::run`].
     pub(super) fn suite(&self, primary: &str, configuration: &str) -> Result<Report> {
-        self.report(primary, Some(configuration), &[])
+        self.report(primary, Some(configuration), &JOBS.map(Into::into))
     }
 
     /// Runs the program in a folder of its own and reads the report.

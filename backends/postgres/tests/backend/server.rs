@@ -45,7 +45,8 @@ impl Server {
     pub fn configure(&self, settings: &[&str]) {
         let port = self.port;
         let own = format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n{}\n",
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n\
+             dynamic_shared_memory_type = mmap\n{}\n",
             settings.join("\n")
         );
         std::fs::write(self.data().join("more.conf"), own).expect("settings");

@@ -34,12 +34,16 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "ID")]
     filter: Option<String>,
 
+    /// How many cases run side by side; more are faster where the server has time to spare
+    #[arg(long, value_name = "CASES", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+
     /// Run this file of test vectors instead of the suite
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
 
     /// Run this many scripts of random operations, whose answers must be those of memory, instead of the suite
-    #[arg(long, value_name = "SCRIPTS", conflicts_with_all = ["vectors", "filter"])]
+    #[arg(long, value_name = "SCRIPTS", conflicts_with_all = ["vectors", "filter", "jobs"])]
     model: Option<u64>,
 
     /// Seed of the first of these scripts; the others follow [default: random]
@@ -168,7 +172,8 @@ async fn run_cases(
     args: &ConformanceArgs,
     text: Option<&str>,
 ) -> Report {
-    let mut selection = Selection::all().with_stores(args.store.kinds().iter().copied());
+    let stores = args.store.kinds().iter().copied();
+    let mut selection = Selection::all().with_stores(stores).with_jobs(args.jobs.into());
     if let Some(filter) = &args.filter {
         selection = selection.with_filter(filter);
     }

@@ -22,7 +22,8 @@ fn failures_are_listed_and_the_last_line_counts() {
         let written: Value = serde_json::from_str(&written).expect("JSON");
         assert_eq!(written["cases"].as_array().map(Vec::len), Some(2));
 
-        let filtered = program.run(&[&arguments[..5], &["--filter", "VEC-001"]].concat());
+        let filtered =
+            program.run(&[&arguments[..5], &["--filter", "VEC-001", "--jobs", "4"]].concat());
         assert_eq!((filtered.code, filtered.stdout.as_str()), (0, "1 passed, 0 failed\n"));
     }
     assert!(!program.path("data").exists(), "the data directory is not for tests");
@@ -33,6 +34,17 @@ fn nothing_run_is_no_success() {
     let program = Program::new();
     let tested = program.run(&["conformance", "--backend", "memory", "--filter", "no such case"]);
     assert_eq!((tested.code, tested.stdout.as_str()), (1, "0 passed, 0 failed\n"));
+}
+
+#[test]
+fn none_at_a_time_is_refused() {
+    let refused = Program::new().run(&["conformance", "--backend", "memory", "--jobs", "0"]);
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("--jobs") && refused.stderr.contains("1..=64"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

@@ -100,6 +100,8 @@ async fn case_4_while_the_primary_is_cut_off_nothing_is_written_to_the_shadow_al
                         "as without a route: {error}"
                     );
                     failed += 1;
+                    // A caller pauses. What fails at once while attempts to connect pause would all be over before the next one.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
             if Instant::now() > end {
