@@ -8,13 +8,13 @@ mod backends;
 mod conformance;
 mod counts;
 mod declared;
+mod load;
 mod page;
 mod report;
 pub(crate) mod routes;
-mod scratch;
 mod table;
+mod temporary;
 
-use std::num::NonZero;
 use std::process::Command;
 
 use crate::failure::{Context, Failure, Result};
@@ -23,10 +23,17 @@ use crate::process::{cargo, line, run as run_command};
 use crate::servers::Running;
 use crate::{dependencies, soak};
 use backends::{Backend, Selection};
+use conformance::Runner;
 use report::Report;
+use temporary::Temporary;
 
-/// How long each database suffers in the slice of the soak, so that all of them take five minutes; `cargo xtask soak` takes longer.
-const SOAK_SECONDS: u64 = 70;
+/// How long each server suffers in the slice of the soak: four of them, and a file for a quarter of it, take five minutes.
+const SOAK_SECONDS: u64 = 71;
+/// Where documents are mirrored to meanwhile.
+const SOAK_SHADOW: Option<soak::Shadow> = Some(soak::Shadow::Sqlite);
+
+/// Where nextest looks for how many tests it runs at a time.
+const TEST_THREADS: &str = "NEXTEST_TEST_THREADS";
 
 /// Where the third party of our example lives: a workspace of its own, as a user's would be.
 const THIRD_PARTY: &str = "examples/third-party-backend/Cargo.toml";
@@ -66,12 +73,14 @@ impl Outcome {
         self.failed == 0 && self.failures.is_empty()
     }
 
-    /// Prints and adds up what a run found.
-    fn take(&mut self, report: &Report) {
+    /// Prints and adds up what a run found, and keeps it in `reports`.
+    fn take(&mut self, ran: Result<Report>, reports: &mut Vec<Report>) {
+        let Some(report) = self.note(ran) else { return };
         println!("{}", report.summary());
         report.failures().for_each(|case| println!("  {case}"));
         self.passed += report.passed;
         self.failed += report.failed;
+        reports.push(report);
     }
 
     fn note<T>(&mut self, result: Result<T>) -> Option<T> {
@@ -87,23 +96,25 @@ impl Outcome {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     let selection = Selection::of(&options.backends);
     selection.announce();
-    scratch::choose();
     static_checks(workspace)?;
+    // Dropped after the servers, whose data lie there.
+    let _temporary = Temporary::new()?;
     heading("servers", &selection.servers_in_words());
     let servers = Running::start(&selection.servers())?;
     let gate = Gate { workspace, selection: &selection, servers: &servers };
     gate.tests()?;
 
+    let program = conformance::program(workspace)?;
+    let runner = Runner { workspace, program: &program };
     let mut outcome = Outcome::default();
-    let mut reports = gate.conformance_runs(&mut outcome)?;
-    // Both wait most of their time, for disks, leases and servers that come back.
+    let mut reports = gate.conformance_runs(&runner, &mut outcome);
+    // Routes wait for leases, the soak for servers that come back. More than one route beside it is more than two processors carry.
     let (routes, soak) = std::thread::scope(|threads| {
         let soak = threads.spawn(|| gate.soak());
-        let routes = gate.route_runs(&mut outcome);
+        let routes = gate.route_runs(&runner, &mut outcome);
         (routes, soak.join().unwrap_or_else(|_| Err(Failure::new("the soak panicked"))))
     });
     outcome.note(soak);
-    let routes = routes?;
     if options.record && !outcome.is_clean() {
         println!("not recorded: something failed");
     }
@@ -160,7 +171,10 @@ impl Gate<'_> {
         let mut command = cargo();
         if nextest_is_installed() {
             command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
-            command.args(["--test-threads", &test_threads().to_string()]);
+            // By nextest alone: it runs each test in a process of its own.
+            if std::env::var_os(TEST_THREADS).is_none() {
+                command.env(TEST_THREADS, load::tests().to_string());
+            }
         } else {
             command.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
         }
@@ -187,40 +201,31 @@ impl Gate<'_> {
 
     /// A step whose tests find the servers.
     fn step(&self, name: &str, command: &mut Command) -> Result<()> {
-        step(self.workspace, name, command.envs(self.servers.environment()))
+        command.envs(self.servers.environment()).envs([Temporary::variable()]);
+        step(self.workspace, name, command)
     }
 
     /// Suite, vectors and model test on every backend; a failing one does not stop the next.
-    fn conformance_runs(&self, outcome: &mut Outcome) -> Result<Vec<Report>> {
-        let binary = conformance::program(self.workspace)?;
-        let runner = conformance::Runner { workspace: self.workspace, program: &binary };
+    fn conformance_runs(&self, runner: &Runner<'_>, outcome: &mut Outcome) -> Vec<Report> {
         let mut reports = Vec::new();
         for backend in self.selection.backends() {
             for part in backend.parts() {
                 heading(part.name(), backend.name);
                 let ran = runner.run(backend, self.configuration(backend).as_deref(), *part);
-                if let Some(report) = outcome.note(ran) {
-                    outcome.take(&report);
-                    reports.push(report);
-                }
+                outcome.take(ran, &mut reports);
             }
         }
-        Ok(reports)
+        reports
     }
 
     /// The suite on routes between databases that run.
-    fn route_runs(&self, outcome: &mut Outcome) -> Result<Vec<Report>> {
-        let binary = conformance::program(self.workspace)?;
-        let runner = conformance::Runner { workspace: self.workspace, program: &binary };
+    fn route_runs(&self, runner: &Runner<'_>, outcome: &mut Outcome) -> Vec<Report> {
         let mut reports = Vec::new();
         for route in routes::Route::of_the_gate(self.selection) {
             heading("conformance on a route", &route.name());
-            if let Some(report) = outcome.note(route.run(&runner, self.servers)) {
-                outcome.take(&report);
-                reports.push(report);
-            }
+            outcome.take(route.run(runner, self.servers), &mut reports);
         }
-        Ok(reports)
+        reports
     }
 
     /// The slice of the soak, on servers of its own.
@@ -229,9 +234,9 @@ impl Gate<'_> {
         if backends.is_empty() {
             return Ok(());
         }
-        heading("soak", &format!("{SOAK_SECONDS} s each"));
+        heading("soak", &format!("{SOAK_SECONDS} s for each server"));
         // A gate may run beside other work, so that a time is told here and counts in `cargo xtask soak` alone.
-        let (seed, may_be_late, shadow, routes) = (None, true, Some(soak::Shadow::Sqlite), false);
+        let (seed, may_be_late, shadow, routes) = (None, true, SOAK_SHADOW, false);
         let options = soak::Options {
             backends,
             seconds: SOAK_SECONDS,
@@ -254,12 +259,6 @@ impl Gate<'_> {
     }
 }
 
-/// Half as many again as there are processors: tests wait for servers that die and come back a third of their time.
-fn test_threads() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    (processors * 3).div_ceil(2)
-}
-
 fn nextest_is_installed() -> bool {
     let version = cargo().args(["nextest", "--version"]).output();
     version.is_ok_and(|output| output.status.success())
@@ -268,4 +267,19 @@ fn nextest_is_installed() -> bool {
 fn step(workspace: &Workspace, name: &str, command: &mut Command) -> Result<()> {
     heading(name, &line(command));
     run_command(command.current_dir(&workspace.root)).context(|| format!("step `{name}` failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_slice_of_the_soak_takes_five_minutes() {
+        let each = Duration::from_secs(SOAK_SECONDS);
+        let targets = soak::Target::among(|_| true);
+        let all: Duration = targets.into_iter().map(|one| one.lasts(each, SOAK_SHADOW)).sum();
+        assert!(all >= Duration::from_secs(300), "{all:?}");
+    }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::canary::Output;
 use crate::failure::{Context, Failure, Result};
 
-/// What cargo tells of the package it runs, so of ourselves.
-const ABOUT_US: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+/// How the variables begin in which cargo tells a program which package it is of.
+const PACKAGE_VARIABLES: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
 /// The cargo that runs us, so that every step uses the same toolchain.
 ///
@@ -16,14 +16,14 @@ const ABOUT_US: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let told = std::env::vars_os().map(|(name, _)| name);
-    for name in told.filter(|name| is_about_us(&name.to_string_lossy())) {
+    for name in told.filter(|name| is_package_variable(&name.to_string_lossy())) {
         cargo.env_remove(name);
     }
     cargo
 }
 
-fn is_about_us(name: &str) -> bool {
-    ABOUT_US.iter().any(|prefix| name.starts_with(prefix))
+fn is_package_variable(name: &str) -> bool {
+    PACKAGE_VARIABLES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Runs `command` with our own output and waits for it.
@@ -64,8 +64,7 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
 /// When it cannot be started.
 pub(crate) fn start(command: &mut Command) -> Result<(Child, Output)> {
     let output = Output::of(command);
-    // Its temporary files lie where ours do.
-    let started = command.env("TMPDIR", tempfile::env::temp_dir()).spawn();
+    let started = command.spawn();
     let mut child = started.context(|| format!("`{}` could not be started", line(command)))?;
     let output = output.follow(&mut child)?;
     Ok((child, output))
@@ -115,8 +114,11 @@ mod tests {
     fn cargo_is_not_told_which_package_we_are() {
         let command = cargo();
         let hidden: Vec<_> = command.get_envs().filter(|(_, value)| value.is_none()).collect();
+        // Cargo and nextest both tell a test.
         assert!(hidden.iter().any(|(name, _)| *name == "CARGO_MANIFEST_DIR"), "{hidden:?}");
-        assert!(hidden.iter().all(|(name, _)| is_about_us(&name.to_string_lossy())), "{hidden:?}");
+        for needed in ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR"] {
+            assert!(!is_package_variable(needed), "{needed}");
+        }
     }
 
     #[test]

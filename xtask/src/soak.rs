@@ -64,7 +64,7 @@ impl Target {
     }
 
     /// Its part of the time: killing a writer takes a moment, an election takes seconds, also the shadow's.
-    fn lasts(self, asked: Duration, shadow: Option<Shadow>) -> Duration {
+    pub(crate) fn lasts(self, asked: Duration, shadow: Option<Shadow>) -> Duration {
         let has_server = shadow.is_some_and(Shadow::has_server);
         if self == Self::Sqlite && !has_server { asked / 4 } else { asked }
     }
@@ -183,7 +183,8 @@ fn one(
     shadow: Option<Shadow>,
     removed: &Removed,
 ) -> Result<Report> {
-    let folder = tempfile::Builder::new().prefix("syntrix-soak-").tempdir();
+    // Not in memory, wherever else the gate has its files: what is flushed shall cost what it costs, and what is kept shall stay.
+    let folder = tempfile::Builder::new().prefix("syntrix-soak-").tempdir_in(std::env::temp_dir());
     let folder = folder.context(|| "making a temporary folder".into())?;
     // A server that runs as another user has its data below.
     open_to_all(folder.path())?;

@@ -89,6 +89,12 @@ pub(crate) fn from_code(code: i32) -> Error {
         24 | 112 | 246 | 239 | 63 | 150 | 13388 => {
             (ErrorKind::Unavailable, Retry::Safe, "the server could not take the call just now")
         }
+        // QueryPlanKilled: a collection or an index was dropped under the call.
+        175 => (
+            ErrorKind::Unavailable,
+            Retry::IfIdempotent,
+            "what the call was reading by was dropped meanwhile",
+        ),
         // Written here, but not confirmed by a majority.
         64 | 100 => (
             ErrorKind::Unavailable,
@@ -140,8 +146,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_down_may_be_tried_again_by_those_who_can_repeat() {
-        for code in [10107, 11602, 189] {
+    fn a_step_down_and_a_drop_under_a_call_may_be_tried_again_by_those_who_can_repeat() {
+        for code in [10107, 11602, 189, 175] {
             let error = from_code(code);
             assert_eq!(
                 (error.kind(), error.retry()),

@@ -113,7 +113,8 @@ impl Link {
     ) -> Result<Check> {
         let mut pipeline = Pipeline::with_capacity(3);
         // Not `MGET`: to that a key of a wrong type is one that is not there.
-        pipeline.add_command(get(&keys.record)).add_command(get(&keys.canary)).cmd("TIME");
+        pipeline.add_command(get_command(&keys.record)).add_command(get_command(&keys.canary));
+        pipeline.cmd("TIME");
         let (record, canary, time) = self.ask(Request::Pipeline(&pipeline), deadline).await?;
         Ok((record, canary, milliseconds(time)))
     }
@@ -127,7 +128,7 @@ impl Link {
     ) -> Result<Many> {
         let mut pipeline = Pipeline::with_capacity(keys.len() + 2);
         for keys in keys {
-            pipeline.add_command(get(&keys.record));
+            pipeline.add_command(get_command(&keys.record));
         }
         let marks = buckets.values().map(|places| &keys[places[0]].canary[..]);
         pipeline.cmd("MGET").arg(marks.collect::<Vec<_>>()).cmd("TIME");
@@ -142,6 +143,13 @@ impl Link {
         }
         Ok(Many { canaries, records, now: milliseconds(value(time)?) })
     }
+}
+
+/// Its room is measured beforehand: the driver's own `get` lets two buffers grow while it writes.
+fn get_command(key: &str) -> Cmd {
+    let mut command = Cmd::with_capacity(2, "GET".len() + key.len());
+    command.arg("GET").arg(key);
+    command
 }
 
 /// Where the tokens of each bucket stand in the list; never an empty list.
@@ -161,14 +169,6 @@ pub(crate) struct Many {
     pub(crate) canaries: Vec<Stored>,
     pub(crate) records: Vec<Stored>,
     pub(crate) now: Timestamp,
-}
-
-/// The driver's own `get` grows its buffers while it is written.
-fn get(key: &str) -> Cmd {
-    const NAME: &str = "GET";
-    let mut command = Cmd::with_capacity(2, NAME.len() + key.len());
-    command.arg(NAME).arg(key);
-    command
 }
 
 /// What `TIME` answers: seconds and microseconds.

@@ -285,42 +285,11 @@ impl Connection {
 
 impl Wire {
     async fn send(&mut self, request: Request<'_>) -> RedisResult<Value> {
-        match (request, self) {
-            (Request::Pipeline(pipeline), Self::Plain(connection)) => {
-                pipeline.query_async(connection).await
-            }
-            (Request::Command(command), Self::Plain(connection)) => {
-                connection.req_packed_command(command).await?.extract_error()
-            }
-            // Boxed: a cluster's futures are many times the size, and a check would carry their room along.
-            (request, wire) => Box::pin(wire.send_anything(request)).await,
+        match self {
+            Self::Plain(connection) => ask_server(connection, request).await,
+            // Boxed: its future is many times the size, and every check of one server would carry that room along.
+            Self::Cluster(connection) => Box::pin(ask_cluster(connection, request)).await,
         }
-    }
-
-    async fn send_anything(&mut self, request: Request<'_>) -> RedisResult<Value> {
-        let value = match (request, self) {
-            (Request::Command(command), connection) => {
-                connection.req_packed_command(command).await?
-            }
-            (Request::Pipeline(pipeline), connection) => pipeline.query_async(connection).await?,
-            (Request::Facts, Self::Plain(connection)) => {
-                connection.req_packed_command(&redis::cmd("INFO")).await?
-            }
-            (Request::Facts, Self::Cluster(connection)) => {
-                let everywhere =
-                    RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                connection.route_command(redis::cmd("INFO"), everywhere).await?
-            }
-            (Request::To(_, command), Self::Plain(connection)) => {
-                connection.req_packed_command(command).await?
-            }
-            (Request::To(node, command), Self::Cluster(connection)) => {
-                let (host, port) = (node.host.clone(), node.port);
-                let there = SingleNodeRoutingInfo::ByAddress { host, port };
-                connection.route_command(command.clone(), RoutingInfo::SingleNode(there)).await?
-            }
-        };
-        value.extract_error()
     }
 }
 
@@ -338,6 +307,39 @@ pub(crate) fn parse_facts(answer: Value) -> RedisResult<Vec<(Node, Facts)>> {
 fn split(address: &str) -> Node {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     Node { host: host.to_owned(), port: port.parse().unwrap_or_default() }
+}
+
+async fn ask_server(
+    connection: &mut MultiplexedConnection,
+    request: Request<'_>,
+) -> RedisResult<Value> {
+    match request {
+        Request::Pipeline(pipeline) => pipeline.query_async(connection).await,
+        Request::Command(command) | Request::To(_, command) => {
+            connection.req_packed_command(command).await?.extract_error()
+        }
+        Request::Facts => connection.req_packed_command(&redis::cmd("INFO")).await?.extract_error(),
+    }
+}
+
+async fn ask_cluster(
+    connection: &mut ClusterConnection,
+    request: Request<'_>,
+) -> RedisResult<Value> {
+    let answer = match request {
+        Request::Pipeline(pipeline) => return pipeline.query_async(connection).await,
+        Request::Command(command) => connection.req_packed_command(command).await?,
+        Request::To(node, command) => {
+            let (host, port) = (node.host.clone(), node.port);
+            let there = SingleNodeRoutingInfo::ByAddress { host, port };
+            connection.route_command(command.clone(), RoutingInfo::SingleNode(there)).await?
+        }
+        Request::Facts => {
+            let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+            connection.route_command(redis::cmd("INFO"), everywhere).await?
+        }
+    };
+    answer.extract_error()
 }
 
 impl ConnectionLike for Wire {

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::backends::Backend;
+use super::load;
 use super::report::Report;
+use super::temporary::Temporary;
 use crate::failure::{Context, Failure, Result};
 use crate::metadata::Workspace;
 use crate::process::run_within;
@@ -15,11 +17,8 @@ use crate::process::run_within;
 /// The expected answers that every backend shares.
 const VECTORS: &str = "tests/vectors/semantics.jsonl";
 
-/// Longest a part may take on one backend; it takes seconds to two minutes, between servers and beside others ten.
+/// Longest a part may take on one backend; it takes seconds to two minutes, on a route beside the soak four, on a disk twice that.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
-
-/// Cases side by side: they wait for servers half of their time.
-const JOBS: [&str; 2] = ["--jobs", "4"];
 
 /// What is run on a backend.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +53,11 @@ pub(super) fn program(workspace: &Workspace) -> Result<PathBuf> {
     Err(Failure::new("the tests of syntrix-storage-cli left no program `syntrix-storage`"))
 }
 
+/// How many cases run at a time.
+fn side_by_side() -> Vec<OsString> {
+    vec!["--jobs".into(), load::cases().to_string().into()]
+}
+
 /// What a run needs besides a backend.
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
@@ -74,7 +78,7 @@ impl Runner<'_> {
         part: Part,
     ) -> Result<Report> {
         let more: Vec<OsString> = match part {
-            Part::Suite => JOBS.map(Into::into).into(),
+            Part::Suite => side_by_side(),
             Part::Vectors => vec!["--vectors".into(), self.workspace.root.join(VECTORS).into()],
             Part::Model => vec!["--model".into(), backend.scripts.to_string().into()],
         };
@@ -88,7 +92,7 @@ impl Runner<'_> {
     ///
     /// As [`Runner::run`].
     pub(super) fn suite(&self, primary: &str, configuration: &str) -> Result<Report> {
-        self.report(primary, Some(configuration), &JOBS.map(Into::into))
+        self.report(primary, Some(configuration), &side_by_side())
     }
 
     /// Runs the program in a folder of its own and reads the report.
@@ -109,7 +113,7 @@ impl Runner<'_> {
     /// The program with what it is to run on.
     fn command(&self, folder: &Path, name: &str, configuration: Option<&str>) -> Result<Command> {
         let mut command = Command::new(self.program);
-        command.current_dir(folder).arg("conformance");
+        command.current_dir(folder).envs([Temporary::variable()]).arg("conformance");
         let Some(text) = configuration else {
             command.args(["--backend", name]);
             return Ok(command);

@@ -9,7 +9,7 @@ use crate::servers::{Kind, Running};
 
 /// Kinds that keep documents.
 const KINDS: [&str; 4] = ["memory", "sqlite", "pg", "mongo"];
-/// Routes of the gate. From memory to SQLite the tests go, with each strategy.
+/// Routes of the gate, two to four minutes each beside the soak. From memory to SQLite the tests go, with each strategy.
 const IN_THE_GATE: [[&str; 2]; 3] = [["sqlite", "pg"], ["mongo", "pg"], ["pg", "mongo"]];
 /// What every pair is run with in the long form. The first one is the gate's: who reads from the shadow sees whatever is late.
 const STRATEGIES: [&str; 4] = [
@@ -135,5 +135,14 @@ mod tests {
         assert_eq!(names(&["pg", "mongo"]), ["mongo>pg", "pg>mongo"]);
         assert!(names(&["memory", "sqlite"]).is_empty());
         assert_eq!(Route::all().len(), 12 * STRATEGIES.len());
+    }
+
+    #[test]
+    fn how_many_cases_each_route_of_the_gate_runs_is_recorded() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let recorded = super::super::counts::recorded(&root).unwrap();
+        for route in Route::of_the_gate(&Selection::of(&[])) {
+            assert!(recorded.contains_key(&route.name()), "{}", route.name());
+        }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) fn command(program: &Path, port: u16, folder: &Path) -> Command {
     command.args(["--journalCommitInterval", "2"]);
     // A primary that is asked to end waits 15 s for its clients otherwise.
     command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
+    // What was dropped stays that long, five minutes otherwise: thousands of files of cases that are over, each looked at by every checkpoint.
+    command.args(["--setParameter", "minSnapshotHistoryWindowInSeconds=15"]);
     // Failpoints, with which tests make a server fail on demand.
     command.args(["--setParameter", "enableTestCommands=1"]);
     command

@@ -13,8 +13,6 @@ use crate::failure::{Context, Failure, Result};
 /// Commits are as durable as a server in production makes them.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
-    // In the data folder, so that a killed server leaves nothing behind that the folder's end does not take along.
-    "dynamic_shared_memory_type=mmap",
     "max_connections=600",
     "max_prepared_transactions=20",
     "shared_buffers=64MB",

@@ -134,7 +134,8 @@ fn wait_for_signals() -> Result<()> {
         if runtime.block_on(asked_to_end()).is_ok() {
             eprintln!("interrupted: stopping the servers");
             let all = LAST.lock().unwrap_or_else(PoisonError::into_inner).take();
-            all.into_iter().flatten().for_each(|last| last());
+            // What was begun last ends first: a server before the folder that its data lie in.
+            all.into_iter().flatten().rev().for_each(|last| last());
             // 128 and the number of the signal that Ctrl-C sends, as a shell would say.
             std::process::exit(130);
         }

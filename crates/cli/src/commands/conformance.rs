@@ -34,9 +34,10 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "ID")]
     filter: Option<String>,
 
-    /// How many cases run side by side; more are faster where the server has time to spare
-    #[arg(long, value_name = "CASES", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
-    jobs: u8,
+    /// How many cases, or groups of vectors, run side by side; more are faster on a server with time to spare, and each has
+    /// stores with pools of connections of their own [default: 2]
+    #[arg(long, value_name = "CASES", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
 
     /// Run this file of test vectors instead of the suite
     #[arg(long, value_name = "FILE")]
@@ -172,8 +173,10 @@ async fn run_cases(
     args: &ConformanceArgs,
     text: Option<&str>,
 ) -> Report {
-    let stores = args.store.kinds().iter().copied();
-    let mut selection = Selection::all().with_stores(stores).with_jobs(args.jobs.into());
+    let mut selection = Selection::all().with_stores(args.store.kinds().iter().copied());
+    if let Some(jobs) = args.jobs {
+        selection = selection.with_jobs(jobs.into());
+    }
     if let Some(filter) = &args.filter {
         selection = selection.with_filter(filter);
     }

@@ -37,14 +37,17 @@ fn nothing_run_is_no_success() {
 }
 
 #[test]
-fn none_at_a_time_is_refused() {
-    let refused = Program::new().run(&["conformance", "--backend", "memory", "--jobs", "0"]);
+fn none_at_a_time_is_refused_and_so_are_scripts_side_by_side() {
+    let run = |more: &[&str]| {
+        Program::new().run(&[&["conformance", "--backend", "memory", "--jobs"], more].concat())
+    };
+    let refused = run(&["0"]);
     assert_eq!(refused.code, 2);
-    assert!(
-        refused.stderr.contains("--jobs") && refused.stderr.contains("1..=64"),
-        "{}",
-        refused.stderr
-    );
+    let text = refused.stderr;
+    assert!(text.contains("--jobs") && text.contains("1..=64"), "{text}");
+    let refused = run(&["3", "--model", "5"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("cannot be used with"), "{}", refused.stderr);
 }
 
 #[test]

@@ -100,7 +100,7 @@ async fn case_4_while_the_primary_is_cut_off_nothing_is_written_to_the_shadow_al
                         "as without a route: {error}"
                     );
                     failed += 1;
-                    // A caller pauses. What fails at once while attempts to connect pause would all be over before the next one.
+                    // Between attempts to connect a call fails at once: all 60 would be over before the next attempt.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
@@ -110,7 +110,7 @@ async fn case_4_while_the_primary_is_cut_off_nothing_is_written_to_the_shadow_al
         }
     }
     proxy.set(Fault::None);
-    assert!(failed > 3 && acknowledged.len() > 100, "{failed} failed, {acknowledged:?}");
+    assert!(failed > 3 && acknowledged.len() > 60, "{failed} failed, {acknowledged:?}");
     let records = route.expect_equal_sides().await;
     assert!(records >= acknowledged.len());
     for path in &acknowledged {
