@@ -1,8 +1,8 @@
 //! `cargo xtask test`: everything that has to hold before a change is taken.
 //!
-//! The cheap steps come first and the run stops at the first that fails. Only the
-//! conformance runs go on past a failure, so that one run shows what every backend
-//! answers.
+//! The cheap steps come first and the run stops at the first that fails. From the
+//! conformance runs on a failure stops nothing, so that one run shows what every
+//! backend answers.
 
 mod backends;
 mod conformance;
@@ -171,7 +171,7 @@ impl Gate<'_> {
         let mut command = cargo();
         if nextest_is_installed() {
             command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
-            // By nextest alone: it runs each test in a process of its own.
+            // Not of `cargo test`: there the tests of a program share one process.
             if std::env::var_os(TEST_THREADS).is_none() {
                 command.env(TEST_THREADS, load::tests().to_string());
             }

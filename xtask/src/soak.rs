@@ -183,7 +183,7 @@ fn one(
     shadow: Option<Shadow>,
     removed: &Removed,
 ) -> Result<Report> {
-    // Not in memory, wherever else the gate has its files: what is flushed shall cost what it costs, and what is kept shall stay.
+    // Not in the gate's folder in memory: what is flushed shall cost what it costs, and what is kept shall stay.
     let folder = tempfile::Builder::new().prefix("syntrix-soak-").tempdir_in(std::env::temp_dir());
     let folder = folder.context(|| "making a temporary folder".into())?;
     // A server that runs as another user has its data below.

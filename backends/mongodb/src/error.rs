@@ -93,7 +93,7 @@ pub(crate) fn from_code(code: i32) -> Error {
         175 => (
             ErrorKind::Unavailable,
             Retry::IfIdempotent,
-            "what the call was reading by was dropped meanwhile",
+            "a collection or an index that the call used was dropped meanwhile",
         ),
         // Written here, but not confirmed by a majority.
         64 | 100 => (

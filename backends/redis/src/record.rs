@@ -7,77 +7,42 @@ use syntrix_storage_core::{Revocation, Timestamp, TokenId};
 
 /// The record of `token` in `text`, or `None` if it is another one's or no release of this crate wrote it.
 pub(crate) fn decode(token: &TokenId, text: &[u8]) -> Option<Revocation> {
-    let parts = Parts::of(text)?;
-    (parts.token == token.as_str()).then(|| token.clone()).and_then(|token| parts.record(token))
+    decode_any(text).filter(|record| record.token == *token)
 }
 
 /// The record in `text`, which names its token itself, or `None` if no release of this crate wrote it.
 pub(crate) fn decode_any(text: &[u8]) -> Option<Revocation> {
-    let parts = Parts::of(text)?;
-    parts.record(TokenId::parse(parts.token).ok()?)
-}
-
-/// A record as it lies in the text: a check looks at the times and at whose it is, and copies as little as there is.
-struct Parts<'text> {
-    revoked_at: Timestamp,
-    immediate: bool,
-    expires_at: Timestamp,
-    keep_until: Timestamp,
-    reason: Option<&'text str>,
-    subject: Option<&'text str>,
-    family: Option<&'text str>,
-    successor: Option<&'text str>,
-    token: &'text str,
-}
-
-impl<'text> Parts<'text> {
-    fn of(text: &'text [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (head, mut rest) = text.split_once('\n')?;
-        let mut words = head.split(' ');
-        if words.next()? != "2" {
-            return None;
-        }
-        let revoked_at = time(words.next()?)?;
-        let immediate = match words.next()? {
-            "0" => false,
-            "1" => true,
-            _ => return None,
-        };
-        let (expires_at, keep_until) = (time(words.next()?)?, time(words.next()?)?);
-        u64::from_str_radix(words.next()?, 16).ok()?;
-        let mut text = || text_of(words.next()?, &mut rest);
-        let (reason, subject, family, successor) = (text()?, text()?, text()?, text()?);
-        let token = text()??;
-        let is_whole = words.next().is_none() && rest.is_empty();
-        let parts = Self {
-            revoked_at,
-            immediate,
-            expires_at,
-            keep_until,
-            reason,
-            subject,
-            family,
-            successor,
-            token,
-        };
-        is_whole.then_some(parts)
+    let (head, mut rest) = std::str::from_utf8(text).ok()?.split_once('\n')?;
+    let mut words = head.split(' ');
+    if words.next()? != "2" {
+        return None;
     }
-
-    fn record(&self, token: TokenId) -> Option<Revocation> {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Some(Revocation {
-            token,
-            revoked_at: self.revoked_at,
-            immediate: self.immediate,
-            expires_at: self.expires_at,
-            keep_until: self.keep_until,
-            reason: owned(self.reason),
-            subject: owned(self.subject),
-            family: owned(self.family),
-            successor: self.successor.map(TokenId::parse).transpose().ok()?,
-        })
+    let revoked_at = time(words.next()?)?;
+    let immediate = match words.next()? {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    let (expires_at, keep_until) = (time(words.next()?)?, time(words.next()?)?);
+    u64::from_str_radix(words.next()?, 16).ok()?;
+    let mut text = || text_of(words.next()?, &mut rest);
+    let (reason, subject, family, successor) = (text()?, text()?, text()?, text()?);
+    let token = TokenId::parse(text()??).ok()?;
+    if words.next().is_some() || !rest.is_empty() {
+        return None;
     }
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    Some(Revocation {
+        token,
+        revoked_at,
+        immediate,
+        expires_at,
+        keep_until,
+        reason: owned(reason),
+        subject: owned(subject),
+        family: owned(family),
+        successor: successor.map(TokenId::parse).transpose().ok()?,
+    })
 }
 
 fn time(word: &str) -> Option<Timestamp> {
@@ -144,6 +109,8 @@ mod tests {
             assert!(decode(&token(), WHOLE.replacen(from, to, 1).as_bytes()).is_none(), "{to}");
         }
         assert!(decode(&token(), b"2 1 1 2 3 0 1 -1 -1 -1 3\n\xffjti").is_none());
+        let inside_a_character = "2 1 1 2 3 0 1 1 -1 -1 3\nüjti";
+        assert!(decode(&token(), inside_a_character.as_bytes()).is_none());
         assert!(decode(&token(), b"").is_none());
     }
 }

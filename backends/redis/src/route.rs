@@ -309,39 +309,6 @@ fn split(address: &str) -> Node {
     Node { host: host.to_owned(), port: port.parse().unwrap_or_default() }
 }
 
-async fn ask_server(
-    connection: &mut MultiplexedConnection,
-    request: Request<'_>,
-) -> RedisResult<Value> {
-    match request {
-        Request::Pipeline(pipeline) => pipeline.query_async(connection).await,
-        Request::Command(command) | Request::To(_, command) => {
-            connection.req_packed_command(command).await?.extract_error()
-        }
-        Request::Facts => connection.req_packed_command(&redis::cmd("INFO")).await?.extract_error(),
-    }
-}
-
-async fn ask_cluster(
-    connection: &mut ClusterConnection,
-    request: Request<'_>,
-) -> RedisResult<Value> {
-    let answer = match request {
-        Request::Pipeline(pipeline) => return pipeline.query_async(connection).await,
-        Request::Command(command) => connection.req_packed_command(command).await?,
-        Request::To(node, command) => {
-            let (host, port) = (node.host.clone(), node.port);
-            let there = SingleNodeRoutingInfo::ByAddress { host, port };
-            connection.route_command(command.clone(), RoutingInfo::SingleNode(there)).await?
-        }
-        Request::Facts => {
-            let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-            connection.route_command(redis::cmd("INFO"), everywhere).await?
-        }
-    };
-    answer.extract_error()
-}
-
 impl ConnectionLike for Wire {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
@@ -368,4 +335,38 @@ impl ConnectionLike for Wire {
             Self::Cluster(connection) => connection.get_db(),
         }
     }
+}
+
+async fn ask_server(
+    connection: &mut MultiplexedConnection,
+    request: Request<'_>,
+) -> RedisResult<Value> {
+    let answer = match request {
+        Request::Pipeline(pipeline) => return pipeline.query_async(connection).await,
+        Request::Command(command) | Request::To(_, command) => {
+            connection.req_packed_command(command).await?
+        }
+        Request::Facts => connection.req_packed_command(&redis::cmd("INFO")).await?,
+    };
+    answer.extract_error()
+}
+
+async fn ask_cluster(
+    connection: &mut ClusterConnection,
+    request: Request<'_>,
+) -> RedisResult<Value> {
+    let answer = match request {
+        Request::Pipeline(pipeline) => return pipeline.query_async(connection).await,
+        Request::Command(command) => connection.req_packed_command(command).await?,
+        Request::To(node, command) => {
+            let (host, port) = (node.host.clone(), node.port);
+            let there = SingleNodeRoutingInfo::ByAddress { host, port };
+            connection.route_command(command.clone(), RoutingInfo::SingleNode(there)).await?
+        }
+        Request::Facts => {
+            let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+            connection.route_command(redis::cmd("INFO"), everywhere).await?
+        }
+    };
+    answer.extract_error()
 }

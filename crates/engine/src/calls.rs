@@ -184,6 +184,8 @@ fn timed_out(operation: &'static str, limit: Duration) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use syntrix_storage_core::backend::StoreKind;
 
     use super::*;
@@ -201,18 +203,24 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Closed);
     }
 
-    /// Networks take the most from a call, and each look at it goes through every layer.
+    /// Each look goes through every layer; the waker is woken at once, so that each look of ours is one wake.
     #[tokio::test]
-    async fn a_call_that_waits_is_looked_at_once_each_time_it_is_woken() {
+    async fn a_call_that_has_to_wait_is_looked_at_once_before_it_sleeps_and_once_each_time_it_is_woken()
+     {
         let calls = Calls::new(Meter::new(StoreKind::Documents, "mine"), Duration::ZERO);
-        let mut looks = 0;
+        let (looks, wakes) = (Cell::new(0), Cell::new(0));
         let work = poll_fn(|context| {
-            looks += 1;
+            looks.set(looks.get() + 1);
             context.waker().wake_by_ref();
-            if looks == 3 { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if looks.get() == 3 { Poll::Ready(Ok(())) } else { Poll::Pending }
         });
-        calls.run("get", None, work).await.expect("it ends");
-        assert_eq!(looks, 3);
+        let mut call = pin!(calls.run("get", None, work));
+        let ended = poll_fn(|context| {
+            wakes.set(wakes.get() + 1);
+            call.as_mut().poll(context)
+        });
+        ended.await.expect("it ends");
+        assert_eq!((looks.get(), wakes.get()), (3, 3));
     }
 
     #[tokio::test]

@@ -54,7 +54,7 @@ pub(super) fn program(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// How many cases run at a time.
-fn side_by_side() -> Vec<OsString> {
+fn jobs_arguments() -> Vec<OsString> {
     vec!["--jobs".into(), load::cases().to_string().into()]
 }
 
@@ -78,7 +78,7 @@ impl Runner<'_> {
         part: Part,
     ) -> Result<Report> {
         let more: Vec<OsString> = match part {
-            Part::Suite => side_by_side(),
+            Part::Suite => jobs_arguments(),
             Part::Vectors => vec!["--vectors".into(), self.workspace.root.join(VECTORS).into()],
             Part::Model => vec!["--model".into(), backend.scripts.to_string().into()],
         };
@@ -92,7 +92,7 @@ impl Runner<'_> {
     ///
     /// As [`Runner::run`].
     pub(super) fn suite(&self, primary: &str, configuration: &str) -> Result<Report> {
-        self.report(primary, Some(configuration), &side_by_side())
+        self.report(primary, Some(configuration), &jobs_arguments())
     }
 
     /// Runs the program in a folder of its own and reads the report.

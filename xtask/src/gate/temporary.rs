@@ -1,22 +1,22 @@
 //! Where the gate's temporary files lie: in memory where there is room.
 //!
 //! The gate kills processes and never the machine, and what a process has written outlives it there as on a disk. A disk that is asked
-//! hundreds of times a second to keep something would be what the run waits for most. The soak, which writes less, stays on the disk.
+//! hundreds of times a second to keep something would be what the run waits for most. The soak's files lie elsewhere, see there.
 
 use std::ffi::OsString;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
 use tempfile::TempDir;
 
-use crate::failure::{Context, Result};
+use crate::failure::Result;
 use crate::servers::on_signal;
 
 /// Files in memory, on Linux.
 const IN_MEMORY: &str = "/dev/shm";
 /// Almost three times the most that a run on two processors held there: data of servers, and what linkers put aside.
+#[cfg(target_os = "linux")]
 const ROOM_BYTES_MIN: u64 = 6 << 30;
 
 /// The folder of one run, if it is in memory; gone with this, and on Ctrl-C.
@@ -49,7 +49,7 @@ impl Temporary {
 
 /// A folder in `memory`, unless somebody `named` another place or it is of no use.
 fn chosen(named: Option<OsString>, memory: &Path) -> Option<TempDir> {
-    if named.is_some_and(|named| !named.is_empty()) || !is_fit(memory) {
+    if named.is_some() || !is_fit(memory) {
         return None;
     }
     let folder = tempfile::Builder::new().prefix("syntrix-gate-").tempdir_in(memory).ok()?;
@@ -60,7 +60,10 @@ fn chosen(named: Option<OsString>, memory: &Path) -> Option<TempDir> {
 
 /// Whether there is room, of the folder and of the machine, and programs may be run from there, as doc tests are: containers mostly
 /// forbid that.
+#[cfg(target_os = "linux")]
 fn is_fit(folder: &Path) -> bool {
+    use rustix::fs::{StatVfsMountFlags, statvfs};
+
     let (Ok(file_system), Some(memory)) = (statvfs(folder), memory_available_bytes()) else {
         return false;
     };
@@ -68,9 +71,15 @@ fn is_fit(folder: &Path) -> bool {
     !file_system.f_flag.contains(StatVfsMountFlags::NOEXEC) && room.min(memory) >= ROOM_BYTES_MIN
 }
 
+#[cfg(not(target_os = "linux"))]
+fn is_fit(_folder: &Path) -> bool {
+    false
+}
+
 /// What `/proc/meminfo` says can be had without swapping (proc(5)).
+#[cfg(target_os = "linux")]
 fn memory_available_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").context(|| "memory".into()).ok()?;
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
@@ -90,7 +99,7 @@ mod tests {
     #[test]
     fn a_folder_in_memory_can_be_passed_by_other_users_and_is_gone_in_the_end() {
         // A machine without room has no such folder.
-        let Some(folder) = chosen(Some(OsString::new()), Path::new(IN_MEMORY)) else { return };
+        let Some(folder) = chosen(None, Path::new(IN_MEMORY)) else { return };
         let path = folder.path().to_owned();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o711);
         drop(folder);

@@ -193,7 +193,7 @@ impl Pair {
 fn start(program: &Path, port: u16, folder: &Path) -> Result<Command> {
     let mut command = postgres::command(program, port, folder)?;
     command.args(["-c", "wal_retrieve_retry_interval=100ms", "-c", "hot_standby=on"]);
-    // In the data folder, with which it goes: a killed server leaves it behind.
+    // In the data folder: a killed server leaves its shared memory behind, and that goes with the folder.
     command.args(["-c", "dynamic_shared_memory_type=mmap"]);
     Ok(command)
 }

@@ -44,7 +44,7 @@ impl Server {
     /// What differs from the defaults.
     pub fn configure(&self, settings: &[&str]) {
         let port = self.port;
-        // Shared memory lies in the data folder, with which it goes: a killed server leaves it behind.
+        // In the data folder: a killed server leaves its shared memory behind, and that goes with the folder.
         let own = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n\
              dynamic_shared_memory_type = mmap\n{}\n",
