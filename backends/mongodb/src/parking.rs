@@ -28,7 +28,15 @@ pub(crate) struct Parking {
 struct State {
     parked: Vec<(Instant, Stream)>,
     waited_on: HashSet<i64>,
+    /// Where history begins, as far as it was trimmed here: no cursor is kept before that.
+    floor: String,
     closed: bool,
+}
+
+impl State {
+    fn is_trimmed(&self, stream: &Stream) -> bool {
+        stream.place() < self.floor.as_str()
+    }
 }
 
 impl Parking {
@@ -43,6 +51,25 @@ impl Parking {
         Some(state.parked.swap_remove(index).1)
     }
 
+    /// Lets go of every cursor that stands before `floor`: history begins there, and a reader that goes on before it has to be told,
+    /// whether or not somebody has left a cursor there.
+    pub(crate) async fn trim(&self, floor: &str) {
+        let trimmed: Vec<_> = {
+            let mut state = self.state();
+            if *floor > *state.floor {
+                floor.clone_into(&mut state.floor);
+            }
+            let (trimmed, kept) = std::mem::take(&mut state.parked)
+                .into_iter()
+                .partition(|(_, stream)| state.is_trimmed(stream));
+            state.parked = kept;
+            trimmed
+        };
+        for (_, stream) in trimmed {
+            stream.close().await;
+        }
+    }
+
     /// Keeps a cursor for whoever goes on at its place; closes one that is too many or too old.
     pub(crate) async fn park(&self, stream: Stream) {
         for surplus in self.exchange(stream) {
@@ -54,7 +81,7 @@ impl Parking {
         stream.rest();
         let mut state = self.state();
         let twin = state.parked.iter().any(|(_, other)| other.place() == stream.place());
-        if state.closed || twin || stream.cursor() == 0 {
+        if state.closed || twin || stream.cursor() == 0 || state.is_trimmed(&stream) {
             return vec![stream];
         }
         state.parked.push((Instant::now(), stream));

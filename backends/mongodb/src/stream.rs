@@ -97,7 +97,7 @@ impl fmt::Debug for Stream {
 }
 
 impl Stream {
-    /// Opens a cursor; its first batch brings what there is already.
+    /// Opens a cursor. At a place its first batch brings what there is already; one that begins now stands behind that batch.
     pub(crate) async fn open(source: &Source, start: &Start) -> DriverResult<Self> {
         let mut session =
             source.database.client().start_session().causal_consistency(false).await?;
@@ -119,7 +119,10 @@ impl Stream {
             confirmed: ClusterTime { time: 0, increment: 0 },
         };
         stream.take(answer, "firstBatch")?;
-        if stream.place.is_empty() {
+        if matches!(start, Start::Now) {
+            // What was committed while it was opened. Kept, it would be read again by whoever has read up to here and goes on with
+            // this cursor.
+            stream.entries.clear();
             stream.place.clone_from(&stream.end);
         }
         Ok(stream)

@@ -317,7 +317,7 @@ impl Changes {
             Ok(stream) => (stream, floor),
             Err(Failure::Driver(error)) if code_of(&error) == Some(HISTORY_LOST) => {
                 let (stream, place) = self.open_oldest(&floor).await?;
-                self.metadata.raise_floor(&place.token, place.commit_time).await?;
+                self.raise_floor(&place).await?;
                 (stream, place)
             }
             Err(failure) => return Err(failure.into_core()),
@@ -326,10 +326,15 @@ impl Changes {
         let old = page.changes.iter().take_while(|change| change.commit_time < before);
         let old: Vec<&Change> = old.take(limit).collect();
         if let Some(last) = old.last() {
-            let place = Place::of(&last.position)?;
-            self.metadata.raise_floor(&place.token, place.commit_time).await?;
+            self.raise_floor(&Place::of(&last.position)?).await?;
         }
         Ok(old.len())
+    }
+
+    async fn raise_floor(&self, place: &Place) -> Result<()> {
+        self.metadata.raise_floor(&place.token, place.commit_time).await?;
+        self.parking.trim(&place.token).await;
+        Ok(())
     }
 
     /// Closes the cursors and ends every wait.

@@ -1,5 +1,6 @@
 //! The feed: order, places, what it brings, and how far back it reaches.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
@@ -131,6 +132,45 @@ async fn a_wait_ends_with_the_change_and_costs_no_answer_time() {
     fixture.finish().await;
 }
 
+/// Who asks for the end opens a stream, and what is written meanwhile comes with its opening: before the place that is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_gets_each_change_once_while_others_ask_for_the_end() {
+    const COUNT: usize = 300;
+    let fixture = Arc::new(Fixture::open().await);
+    let (mut place, _) = fixture.documents.feed_end().await.expect("end");
+    let asked = (0..3).map(|_| {
+        let fixture = Arc::clone(&fixture);
+        tokio::spawn(async move {
+            loop {
+                fixture.documents.feed_end().await.expect("end");
+            }
+        })
+    });
+    let asked: Vec<_> = asked.collect();
+    let writer = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move {
+            for number in 0..COUNT {
+                fixture.insert(&format!("c/{number}"), json!({})).await;
+            }
+        }
+    });
+    let mut seen = Vec::new();
+    while seen.len() < COUNT {
+        let page = fixture.documents.feed(&Feed::After(place), None, 10).await.expect("feed");
+        seen.extend(page.changes.iter().map(brief));
+        place = page.end;
+    }
+    writer.await.expect("written");
+    asked.iter().for_each(tokio::task::JoinHandle::abort);
+    for task in asked {
+        assert!(task.await.expect_err("it asks for ever").is_cancelled());
+    }
+    let expected: Vec<_> = (0..COUNT).map(|number| format!("create c/{number}@1")).collect();
+    assert_eq!(seen, expected);
+    Arc::into_inner(fixture).expect("nobody else").finish().await;
+}
+
 #[tokio::test]
 async fn a_page_and_its_place_are_of_one_moment() {
     let fixture = Fixture::open().await;
@@ -202,19 +242,22 @@ async fn trimmed_history_is_expired_before_its_end_and_whole_behind_it() {
     let times: Vec<_> =
         changes.iter().map(|change| change.commit_time.as_milliseconds() - START).collect();
     assert_eq!(times, [0, 1000, 2000, 3000, 4000, 5000]);
+    let from = |index: usize| Feed::After(changes[index].position.clone());
+    // A cursor stands at the place that will be refused.
+    assert!(fixture.documents.feed(&from(0), None, 1).await.expect("feed").more);
     let trim =
         |before| fixture.documents.trim_feed(Timestamp::from_milliseconds(START + before), 2);
     assert_eq!(trim(3000).await.expect("trim"), 2, "as many as asked");
     assert_eq!(trim(3000).await.expect("trim"), 1);
     assert_eq!(trim(3000).await.expect("trim"), 0);
     assert_eq!(fixture.log().await.len(), 3);
-    // A handle that has no cursor at the place has to look where the history begins.
     let again = fixture.again().await;
-    let from = |index: usize| Feed::After(changes[index].position.clone());
-    assert_eq!(again.documents.feed(&from(2), None, 9).await.expect("feed").changes.len(), 3);
-    let error = again.documents.feed(&from(1), None, 9).await.expect_err("trimmed");
-    assert_eq!(error.expired_reason(), Some(ExpiredReason::Trimmed));
-    assert_eq!(error.oldest_time(), Some(Timestamp::from_milliseconds(START + 3000)));
+    for handle in [&fixture, &again] {
+        assert_eq!(handle.documents.feed(&from(2), None, 9).await.expect("feed").changes.len(), 3);
+        let error = handle.documents.feed(&from(1), None, 9).await.expect_err("trimmed");
+        assert_eq!(error.expired_reason(), Some(ExpiredReason::Trimmed));
+        assert_eq!(error.oldest_time(), Some(Timestamp::from_milliseconds(START + 3000)));
+    }
     again.documents.close().await.expect("close");
     fixture.finish().await;
 }
