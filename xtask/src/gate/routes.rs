@@ -9,9 +9,8 @@ use crate::servers::{Kind, Running};
 
 /// Kinds that keep documents.
 const KINDS: [&str; 4] = ["memory", "sqlite", "pg", "mongo"];
-/// Routes of the gate, two to four minutes each beside the soak. From memory to SQLite the tests go, with each strategy. Not those with
-/// MongoDB, though there is time for them: on a busy machine a watcher of such a route is given an event twice (WAT-23, RES-16).
-const IN_THE_GATE: [[&str; 2]; 1] = [["sqlite", "pg"]];
+/// Routes of the gate, two to four minutes each beside the soak. From memory to SQLite the tests go, with each strategy.
+const IN_THE_GATE: [[&str; 2]; 3] = [["sqlite", "pg"], ["mongo", "pg"], ["pg", "mongo"]];
 /// What every pair is run with in the long form. The first one is the gate's: who reads from the shadow sees whatever is late.
 const STRATEGIES: [&str; 4] = [
     "strategy: dual-write, reads: shadow",
@@ -131,8 +130,9 @@ mod tests {
             let wanted: Vec<_> = wanted.iter().map(|&name| name.to_owned()).collect();
             Route::of_the_gate(&Selection::of(&wanted)).into_iter().map(Route::name).collect()
         };
-        assert_eq!(names(&[]), ["sqlite>pg"]);
+        assert_eq!(names(&[]), ["sqlite>pg", "mongo>pg", "pg>mongo"]);
         assert_eq!(names(&["sqlite", "pg"]), ["sqlite>pg"]);
+        assert_eq!(names(&["pg", "mongo"]), ["mongo>pg", "pg>mongo"]);
         assert!(names(&["memory", "sqlite"]).is_empty());
         assert_eq!(Route::all().len(), 12 * STRATEGIES.len());
     }
