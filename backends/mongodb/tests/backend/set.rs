@@ -104,6 +104,17 @@ impl Set {
         format!("mongodb://{}/?replicaSet={NAME}{more}", hosts.join(","))
     }
 
+    /// Waits until every member has applied what was written so far. A majority, which confirms a write, may be without one of them.
+    pub fn until_all_applied(&self) {
+        let members = i32::try_from(self.members.len()).expect("a few members");
+        let note = || Document::new().text("note", "applied");
+        let every = || Document::new().int("w", members);
+        self.members[0].command(|| {
+            let append = Document::new().int("appendOplogNote", 1);
+            append.document("data", note()).document("writeConcern", every())
+        });
+    }
+
     /// A member applies nothing, or goes on.
     pub fn stop_applying(&self, member: usize, stop: bool) {
         let mode = if stop { "alwaysOn" } else { "off" };

@@ -33,7 +33,7 @@ async fn open_own() -> (Set, Route) {
 async fn a_secondary_answers_what_it_has_and_the_primary_the_rest() {
     let (set, route) = open_own().await;
     route.create("rooms/a", 1).await;
-    route.drain().await;
+    set.until_all_applied();
     // The other one confirms with the primary what this one does not have.
     set.stop_applying(1, true);
     route.update("rooms/a", 2).await;
