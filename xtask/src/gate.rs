@@ -245,6 +245,7 @@ impl Gate<'_> {
             may_be_late,
             shadow,
             routes,
+            pairs: Vec::new(),
         };
         match soak::suffer(&soak::program(self.workspace)?, &options).context(|| "soak".into())? {
             true => Ok(()),

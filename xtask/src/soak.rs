@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::failure::{Context, Failure, Result};
+use crate::gate::routes::Pair;
 use crate::metadata::Workspace;
 use crate::process::{cargo, run as run_command};
 use campaign::Campaign;
@@ -116,6 +117,9 @@ pub(crate) struct Options {
     /// and a read of it on replicas
     #[arg(long)]
     pub(crate) routes: bool,
+    /// With --routes: no tests, and the suite on these pairs alone, the primary first, separated by commas: mongo-pg,pg-mongo
+    #[arg(long, value_delimiter = ',', requires = "routes")]
+    pub(crate) pairs: Vec<Pair>,
 }
 
 /// Builds the processes and runs what was asked for. Says whether all promises held.
@@ -125,7 +129,7 @@ pub(crate) struct Options {
 /// When a server or a process cannot be started, or there is nothing to show.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     if options.routes {
-        return routes::run(workspace, options.seconds);
+        return routes::run(workspace, options);
     }
     if !options.no_build {
         let mut build = cargo();

@@ -3,10 +3,12 @@
 
 use std::time::Instant;
 
+use super::Options;
 use crate::failure::Result;
+use crate::gate::routes::{Pair, run_all};
 use crate::metadata::Workspace;
 use crate::process::{cargo, run as run_command};
-use crate::servers::{Kind, Running};
+use crate::servers::Running;
 
 /// Which test programs, and which of their tests: processes that die, and pairs of a write and a read of it.
 const PROGRAMS: [&str; 3] = ["routing", "reads", "backend"];
@@ -21,13 +23,28 @@ const TESTS: [&str; 7] = [
 ];
 const PAIRS: &str = "100000";
 
-/// Runs them one after the other. Says whether all held.
+/// Runs them one after the other, and the suite on every pair; if there are `chosen` ones, the suite on these alone. Says whether
+/// all held.
 ///
 /// # Errors
 ///
 /// When a server does not start, or a test fails; what it says was printed.
-pub(super) fn run(workspace: &Workspace, seconds: u64) -> Result<bool> {
-    let servers = Running::start(&[Kind::Pg, Kind::Mongo])?;
+pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    let chosen = &options.pairs;
+    let pairs = if chosen.is_empty() { &Pair::all() } else { chosen };
+    let mut kinds: Vec<_> = pairs.iter().flat_map(|pair| pair.servers()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let servers = Running::start(&kinds)?;
+    if chosen.is_empty() {
+        run_tests(workspace, &servers, options.seconds)?;
+    } else if !options.no_build {
+        build(workspace)?;
+    }
+    run_all(workspace, &servers, pairs)
+}
+
+fn run_tests(workspace: &Workspace, servers: &Running, seconds: u64) -> Result<()> {
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     tests.args(PROGRAMS.iter().flat_map(|program| ["--test", program]));
@@ -38,7 +55,14 @@ pub(super) fn run(workspace: &Workspace, seconds: u64) -> Result<bool> {
     let begun = Instant::now();
     run_command(tests.current_dir(&workspace.root))?;
     println!("the routes held for {} s", begun.elapsed().as_secs());
-    crate::gate::routes::run_all(workspace, &servers)
+    Ok(())
+}
+
+/// Builds the program that the tests would have built.
+fn build(workspace: &Workspace) -> Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--workspace", "--bin", "syntrix-storage"]);
+    run_command(build.current_dir(&workspace.root))
 }
 
 #[cfg(test)]
