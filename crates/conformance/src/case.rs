@@ -66,6 +66,8 @@ pub enum Group {
     Sdl,
     /// Configuration.
     Reg,
+    /// Routes: what both databases hold.
+    Rte,
     /// Closing.
     Cls,
     /// Accounts.
@@ -88,7 +90,7 @@ pub enum Group {
 
 impl Group {
     /// Every group, in the catalogue's order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Doc,
         Self::Pre,
         Self::Pat,
@@ -100,6 +102,7 @@ impl Group {
         Self::Res,
         Self::Sdl,
         Self::Reg,
+        Self::Rte,
         Self::Cls,
         Self::Usr,
         Self::Rev,
@@ -134,6 +137,7 @@ impl Group {
             Self::Res => "RES",
             Self::Sdl => "SDL",
             Self::Reg => "REG",
+            Self::Rte => "RTE",
             Self::Cls => "CLS",
             Self::Usr => "USR",
             Self::Rev => "REV",

@@ -13,7 +13,7 @@ use syntrix_storage_core::{
 };
 
 use crate::check::{CaseResult, Failure};
-use crate::harness::{Handle, Harness, Setup};
+use crate::harness::{Handle, Harness, Route, Setup};
 use crate::watching::Watcher;
 
 /// How long [`within`] waits: far beyond what a healthy store needs, so only a hang meets it.
@@ -86,6 +86,11 @@ impl Context {
     /// The ledger beside the data of this case.
     pub fn ledger(&self) -> CaseResult<Arc<dyn Ledger>> {
         self.backend(|backend| backend.ledger())
+    }
+
+    /// The route of this case's documents. A case does not apply where they lie on one database alone.
+    pub fn route(&self) -> CaseResult<Arc<dyn Route>> {
+        self.handle().route().map_err(Failure::unless_unsupported)
     }
 
     /// The handle both come from.

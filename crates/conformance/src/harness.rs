@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use syntrix_storage_core::backend::{Backend, StoreKind};
+use syntrix_storage_core::backend::{Backend, DocumentBackend, StoreKind};
 use syntrix_storage_core::{
-    Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, ManualClock, Result, Retention,
-    StoreAdmin, TokenRevocationStore, UserStore,
+    Capabilities, DocumentAdmin, DocumentPath, DocumentStore, Error, ErrorKind, ManualClock,
+    Result, Retention, StoreAdmin, TokenRevocationStore, UserStore,
 };
 
 /// Opens stores for the suite.
@@ -70,8 +70,49 @@ pub trait Handle: Send + Sync {
             .with_message("the harness does not show the backend under its stores"))
     }
 
+    /// The route of the documents, for the cases about both of its databases.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] if they lie on one database alone, or nobody may write the other one; then those cases do not apply.
+    fn route(&self) -> Result<Arc<dyn Route>> {
+        Err(Error::new(ErrorKind::Unsupported, "conformance")
+            .with_message("the documents lie on one database alone"))
+    }
+
     /// Closes the stores and everything under them.
     async fn close(&self) -> Result<()>;
+}
+
+/// Documents on a primary and a shadow, which is filled.
+#[async_trait]
+pub trait Route: Send + Sync {
+    /// The database that decides, from below the route: who writes here knows of no shadow.
+    fn primary(&self) -> Arc<dyn DocumentBackend>;
+
+    /// The database that follows, from below the route: who writes here does damage.
+    fn shadow(&self) -> Arc<dyn DocumentBackend>;
+
+    /// Returns when the shadow has everything that was written before this call.
+    async fn drain(&self) -> Result<()>;
+
+    /// Compares both, data and tombstones included, in any order. No tombstone counts as expired.
+    async fn verify(&self) -> Result<Vec<Difference>>;
+
+    /// Makes the shadow's document at `path` the primary's. Says whether there was anything to do.
+    async fn repair(&self, path: &DocumentPath) -> Result<bool>;
+
+    /// Gives the route up: what is written from now on reaches the shadow only when the route is opened again.
+    async fn give_up(&self) -> Result<()>;
+}
+
+/// A document that is not the same on both sides of a route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// Its path.
+    pub path: String,
+    /// `missing` on the shadow, `extra` there, an older version and so `stale`, or `different` under the same version.
+    pub verdict: String,
 }
 
 /// How a case wants its store.

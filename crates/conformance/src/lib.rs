@@ -35,7 +35,7 @@ pub use check::{
     CaseResult, Failure, expect, expect_equal, expect_kind, expect_reason, expect_same_documents,
 };
 pub use context::{Context, within, within_limit};
-pub use harness::{Handle, Harness, Setup};
+pub use harness::{Difference, Handle, Harness, Route, Setup};
 pub use not_built::{NOT_BUILT, NotBuilt};
 pub use report::{CaseReport, Report, Verdict};
 pub use runner::{Selection, run};

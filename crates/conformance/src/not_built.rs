@@ -23,6 +23,10 @@ const NO_TRANSACTIONS: &str = "there are no transactions over several documents"
 const NO_TTL: &str = "documents have no time to live";
 const NO_FAULTS: &str =
     "a harness cannot make a backend fail: tests with a fault wrapper around it do";
+const BETWEEN_THE_SIDES: &str =
+    "a harness cannot fail or freeze one side of a route: tests with a fault between both do";
+const NO_NATIVE_REPLICA: &str =
+    "a harness cannot hold up a database's own replicas: tests with servers of their own do";
 const NO_CONNECTION_COUNT: &str = "a harness cannot count a server's connections";
 const ENGINE_OBSERVED: &str =
     "spans and metrics are those of the engine, whose own tests read them";
@@ -106,6 +110,21 @@ pub const NOT_BUILT: &[NotBuilt] = &[
         "REG-22",
         "a harness cannot write another format version into a store; the backends' own tests do",
     ),
+    not_built("RTE-01", "a route to one database alone is what the rest of the suite runs on"),
+    not_built("RTE-04", BETWEEN_THE_SIDES),
+    not_built("RTE-06", BETWEEN_THE_SIDES),
+    not_built("RTE-10", BETWEEN_THE_SIDES),
+    not_built("RTE-11", "a shadow that cannot hold the store is a backend of a test's own"),
+    not_built("RTE-12", "a comparison's findings are metrics and log lines, which tests read"),
+    not_built("RTE-13", "a comparison's findings are metrics and log lines, which tests read"),
+    not_built("RTE-15", "a harness cannot kill the process that it is a part of"),
+    not_built("RTE-17", "no route changes its primary under a running service in this release"),
+    not_built("RTE-20", NO_NATIVE_REPLICA),
+    not_built("RTE-21", BETWEEN_THE_SIDES),
+    not_built("RTE-22", NO_NATIVE_REPLICA),
+    not_built("RTE-23", BETWEEN_THE_SIDES),
+    not_built("RTE-25", NO_NATIVE_REPLICA),
+    not_built("RTE-26", "a store is routed as a whole: there are no rules by collection"),
     not_built("CLS-06", NO_CONNECTION_COUNT),
     not_built("CLS-08", "what runs in the background cannot be seen through the public traits"),
     not_built("CLS-10", NO_FAULTS),

@@ -77,8 +77,12 @@ impl DocumentReplication {
         &self.link
     }
 
-    /// Primary and shadow, for who compares them.
-    pub(crate) fn sides(&self) -> Result<(Arc<dyn DocumentBackend>, Arc<dyn DocumentBackend>)> {
+    /// Primary and shadow, from below the route, for who compares them or does them damage.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] while the shadow was not reached.
+    pub fn sides(&self) -> Result<(Arc<dyn DocumentBackend>, Arc<dyn DocumentBackend>)> {
         Ok((Arc::clone(&self.primary), Arc::clone(&self.reached()?.store)))
     }
 

@@ -1,5 +1,7 @@
 //! Runs the public conformance suite on whatever a configuration names.
 
+mod route;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syntrix_storage_conformance::{Handle, Harness, Setup};
+use syntrix_storage_conformance::{Handle, Harness, Route, Setup};
 use syntrix_storage_core::backend::{Backend, StoreKind};
 use syntrix_storage_core::{
     Capabilities, DocumentAdmin, DocumentStore, Error, ErrorKind, Result, StoreAdmin,
@@ -17,6 +19,7 @@ use syntrix_storage_registry::Environment;
 use syntrix_storage_routing::ShadowState;
 use tempfile::TempDir;
 
+use self::route::OpenRoute;
 use crate::config::StorageConfig;
 use crate::flow;
 use crate::storage::{Storage, absent};
@@ -225,6 +228,10 @@ impl Handle for OpenHandle {
 
     fn backend(&self) -> Result<Arc<dyn Backend>> {
         self.storage.first_backend()
+    }
+
+    fn route(&self) -> Result<Arc<dyn Route>> {
+        Ok(Arc::new(OpenRoute::new(self.storage.document_route()?)?))
     }
 
     async fn close(&self) -> Result<()> {

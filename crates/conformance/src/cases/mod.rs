@@ -34,6 +34,9 @@ mod rev_rotation;
 mod rev_steps;
 mod rev_tokens;
 mod rev_whole;
+mod rte;
+mod rte_damage;
+mod rte_steps;
 mod sdl;
 mod steps;
 mod usr;
@@ -52,7 +55,7 @@ use crate::case::Case;
 
 /// Every case, in the catalogue's order.
 pub fn cases() -> Vec<&'static Case> {
-    let groups: [&'static [Case]; 42] = [
+    let groups: [&'static [Case]; 44] = [
         doc::CASES,
         doc_limits::CASES,
         doc_names::CASES,
@@ -76,6 +79,8 @@ pub fn cases() -> Vec<&'static Case> {
         res_history::CASES,
         sdl::CASES,
         reg::CASES,
+        rte::CASES,
+        rte_damage::CASES,
         cls::CASES,
         usr::CASES,
         usr_login::CASES,
