@@ -114,8 +114,8 @@ pub(crate) struct Options {
     #[arg(long, num_args = 0..=1, default_missing_value = "sqlite")]
     pub(crate) shadow: Option<Shadow>,
     /// Instead, the tests of routes in their long form: as many seconds for each pair of databases, and 100,000 pairs of a write
-    /// and a read of it on replicas
-    #[arg(long)]
+    /// and a read of it on replicas. Then the suite on every pair of databases with every strategy
+    #[arg(long, conflicts_with_all = ["backends", "seed", "may_be_late", "shadow"])]
     pub(crate) routes: bool,
     /// With --routes: no tests, and the suite on these pairs alone, the primary first, separated by commas: mongo-pg,pg-mongo
     #[arg(long, value_delimiter = ',', requires = "routes")]
@@ -132,11 +132,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         return routes::run(workspace, options);
     }
     if !options.no_build {
-        let mut build = cargo();
-        build.args(["build", "--package", "syntrix-storage-soak"]);
-        run_command(build.current_dir(&workspace.root))?;
+        build(workspace, &["--package", "syntrix-storage-soak"])?;
     }
     suffer(&program(workspace)?, options)
+}
+
+/// Builds a program.
+fn build(workspace: &Workspace, which: &[&str]) -> Result<()> {
+    run_command(cargo().arg("build").args(which).current_dir(&workspace.root))
 }
 
 /// As [`run`], with the program that the tests have built.

@@ -74,10 +74,11 @@ pub trait Handle: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] if they lie on one database alone, or nobody may write the other one; then those cases do not apply.
+    /// [`ErrorKind::Unsupported`] if they lie on one database alone, or the harness does not show them; then those cases do not
+    /// apply. [`ErrorKind::Unavailable`] if the shadow was not reached.
     fn route(&self) -> Result<Arc<dyn Route>> {
         Err(Error::new(ErrorKind::Unsupported, "conformance")
-            .with_message("the documents lie on one database alone"))
+            .with_message("the harness shows no route of the documents"))
     }
 
     /// Closes the stores and everything under them.
@@ -91,28 +92,75 @@ pub trait Route: Send + Sync {
     fn primary(&self) -> Arc<dyn DocumentBackend>;
 
     /// The database that follows, from below the route: who writes here does damage.
-    fn shadow(&self) -> Arc<dyn DocumentBackend>;
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] if nobody may: it is a replica that its own database feeds. Then cases that look there do not apply.
+    fn shadow(&self) -> Result<Arc<dyn DocumentBackend>>;
+
+    /// Whether reads that need not see the last commit are the shadow's to answer.
+    fn reads_shadow(&self) -> bool;
+
+    /// How many records of the shadow were replaced since this was opened though they were no older than the primary's: they were of
+    /// another history, or somebody wrote them who may not.
+    ///
+    /// # Errors
+    ///
+    /// What either side says.
+    async fn lineage(&self) -> Result<u64>;
 
     /// Returns when the shadow has everything that was written before this call.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] if it does not come to that in a time that the harness thinks fit.
     async fn drain(&self) -> Result<()>;
 
-    /// Compares both, data and tombstones included, in any order. No tombstone counts as expired.
+    /// Every document that differs, in any order: data, version, times or tombstone mark. However old, a tombstone counts. What was
+    /// written before is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Route::drain`], and what either side says.
     async fn verify(&self) -> Result<Vec<Difference>>;
 
-    /// Makes the shadow's document at `path` the primary's. Says whether there was anything to do.
+    /// Makes the shadow's document at `path` the primary's; `false` if they were the same.
+    ///
+    /// # Errors
+    ///
+    /// What either side says.
     async fn repair(&self, path: &DocumentPath) -> Result<bool>;
 
-    /// Gives the route up: what is written from now on reaches the shadow only when the route is opened again.
-    async fn give_up(&self) -> Result<()>;
+    /// Stops following: what is written from now on is on the shadow only when the route was opened again, which fills it anew.
+    ///
+    /// # Errors
+    ///
+    /// What either side says.
+    async fn drop_route(&self) -> Result<()>;
 }
 
 /// A document that is not the same on both sides of a route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
-    /// Its path.
-    pub path: String,
-    /// `missing` on the shadow, `extra` there, an older version and so `stale`, or `different` under the same version.
-    pub verdict: String,
+    /// Where.
+    pub path: DocumentPath,
+    /// What is wrong.
+    pub kind: DifferenceKind,
+}
+
+/// How a document's two sides are not the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DifferenceKind {
+    /// The shadow lacks it.
+    Missing,
+    /// The shadow has it, or a version of it, that the primary never had.
+    Extra,
+    /// The shadow has an older version.
+    Stale,
+    /// Both have the same version; data, times or tombstone mark differ.
+    Different,
+    /// It changed each time it was looked at.
+    Unsettled,
 }
 
 /// How a case wants its store.

@@ -7,7 +7,7 @@
 //! syntrix_storage_conformance::conformance_suite!(MyHarness::new());
 //! ```
 //!
-//! A case speaks to a store through the public traits alone and cannot know which backend is behind them. It has a namespace
+//! A case speaks to a store through the public traits, those of `LED` and `RTE` also through what a route uses of its backends, and cannot know which backend is behind them. It has a namespace
 //! of its own, closed and removed when the case is over, so cases run alone, in any order and side by side. What a backend
 //! does not offer it declares as a missing capability; the cases that need it are then *not applicable*, with that reason in
 //! the report. Cases of the catalogue that this release does not have are listed in [`NOT_BUILT`], each with the reason.
@@ -35,7 +35,7 @@ pub use check::{
     CaseResult, Failure, expect, expect_equal, expect_kind, expect_reason, expect_same_documents,
 };
 pub use context::{Context, within, within_limit};
-pub use harness::{Difference, Handle, Harness, Route, Setup};
+pub use harness::{Difference, DifferenceKind, Handle, Harness, Route, Setup};
 pub use not_built::{NOT_BUILT, NotBuilt};
 pub use report::{CaseReport, Report, Verdict};
 pub use runner::{Selection, run};

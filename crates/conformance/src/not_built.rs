@@ -62,7 +62,7 @@ pub const NOT_BUILT: &[NotBuilt] = &[
     not_built("QRY-33", "there is no count"),
     not_built("ORD-15", "a rule for this suite, not for a store: sets are compared as sets"),
     not_built("PAG-18", "pages go forward only: the reversed order goes back"),
-    // IDX WAT RES SDL REG CLS USR REV CON BAD OBS
+    // IDX WAT RES SDL REG RTE CLS USR REV CON BAD OBS
     not_built("IDX-08", NO_LENIENT_MODE),
     not_built("IDX-09", NO_LENIENT_MODE),
     not_built(

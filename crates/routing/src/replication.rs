@@ -77,7 +77,8 @@ impl DocumentReplication {
         &self.link
     }
 
-    /// Primary and shadow, from below the route, for who compares them or does them damage.
+    /// Primary and shadow themselves, below the route. A write here passes the route by: one to the primary reaches the shadow through
+    /// the feed alone, one to the shadow is a difference.
     ///
     /// # Errors
     ///

@@ -283,6 +283,16 @@ impl StorageConfig {
         Ok(Some((crate::flow::block(shadow), crate::flow::route(&section.route))))
     }
 
+    /// Whether the shadow answers reads of documents.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn documents_read_shadow(&self) -> Result<bool> {
+        let plan = self.plan()?;
+        Ok(plan
+            .documents
+            .as_ref()
+            .is_some_and(|section| section.route.reads == syntrix_storage_registry::Reads::Shadow))
+    }
+
     pub(crate) async fn open(&self) -> Result<(Stores, Arc<Backends>)> {
         let plan = Arc::new(self.plan()?);
         for warning in &plan.warnings {

@@ -168,20 +168,24 @@ fn fresh_folder() -> Result<TempDir> {
 
 struct OpenHandle {
     storage: Storage,
+    /// Whether the documents' shadow answers reads.
+    reads_shadow: bool,
     /// What is removed with the handle: a namespace, and the folder it may lie in.
     own: Option<(StorageConfig, TempDir)>,
 }
 
 impl OpenHandle {
     async fn open(config: StorageConfig) -> Result<Arc<dyn Handle>> {
+        let reads_shadow = config.documents_read_shadow()?;
         let storage = Storage::from_config(config).await?;
         fill_shadows(&storage).await?;
-        Ok(Arc::new(Self { storage, own: None }))
+        Ok(Arc::new(Self { storage, reads_shadow, own: None }))
     }
 
     async fn open_own(config: StorageConfig, folder: TempDir) -> Result<Arc<dyn Handle>> {
+        let reads_shadow = config.documents_read_shadow()?;
         let storage = Storage::from_config(config.clone()).await?;
-        Ok(Arc::new(Self { storage, own: Some((config, folder)) }))
+        Ok(Arc::new(Self { storage, reads_shadow, own: Some((config, folder)) }))
     }
 }
 
@@ -231,7 +235,7 @@ impl Handle for OpenHandle {
     }
 
     fn route(&self) -> Result<Arc<dyn Route>> {
-        Ok(Arc::new(OpenRoute::new(self.storage.document_route()?)?))
+        Ok(Arc::new(OpenRoute::new(self.storage.document_route()?, self.reads_shadow)?))
     }
 
     async fn close(&self) -> Result<()> {

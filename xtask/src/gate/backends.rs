@@ -127,8 +127,12 @@ impl Selection {
     }
 }
 
+/// The names of those that keep documents.
+pub(super) fn with_documents() -> impl Iterator<Item = &'static str> {
+    BACKENDS.iter().filter(|backend| backend.documents).map(|backend| backend.name)
+}
+
 /// The backend of this name.
-#[cfg(test)]
 pub(super) fn named(name: &str) -> Option<&'static Backend> {
     BACKENDS.iter().find(|backend| backend.name == name)
 }

@@ -50,7 +50,9 @@ pub(super) fn program(workspace: &Workspace) -> Result<PathBuf> {
     if binary.exists() {
         return Ok(binary);
     }
-    Err(Failure::new("the tests of syntrix-storage-cli left no program `syntrix-storage`"))
+    Err(Failure::new(
+        "there is no program `syntrix-storage`; the tests of syntrix-storage-cli build it",
+    ))
 }
 
 /// How many cases run at a time.

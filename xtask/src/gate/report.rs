@@ -92,6 +92,12 @@ impl Report {
         format!("{backend}: {passed} passed, {failed} failed, {not_applicable} not applicable")
     }
 
+    /// Whether a case of `group` passed or failed.
+    pub(super) fn ran(&self, group: &str) -> bool {
+        let of_group = |case: &&Case| case.group == group;
+        self.cases.iter().filter(of_group).any(|case| case.verdict != Verdict::NotApplicable)
+    }
+
     /// One line per failed case.
     pub(super) fn failures(&self) -> impl Iterator<Item = String> {
         self.cases.iter().filter(|case| case.verdict == Verdict::Failed).map(|case| {

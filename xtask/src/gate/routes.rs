@@ -3,15 +3,14 @@
 use std::str::FromStr;
 use std::time::Instant;
 
-use super::backends::Selection;
+use super::backends::{self, Selection};
 use super::conformance::{Runner, program};
+use super::heading;
 use super::report::Report;
 use crate::failure::{Context, Failure, Result};
 use crate::metadata::Workspace;
 use crate::servers::{Kind, Running};
 
-/// Kinds that keep documents.
-const KINDS: [&str; 4] = ["memory", "sqlite", "pg", "mongo"];
 /// Routes of the gate, two to four minutes each beside the soak. From memory to SQLite the tests go, with each strategy.
 const IN_THE_GATE: [Pair; 3] =
     [Pair::of("sqlite", "pg"), Pair::of("mongo", "pg"), Pair::of("pg", "mongo")];
@@ -22,6 +21,8 @@ const STRATEGIES: [&str; 4] = [
     "strategy: dual-write, mirror: wait",
     "strategy: read-replica",
 ];
+/// The group of cases that mean nothing on one database.
+const ABOUT_ROUTES: &str = "RTE";
 /// What there is for accounts and revocations: they are never read from a shadow alone.
 const DUAL_WRITE: &str = "strategy: dual-write";
 
@@ -39,7 +40,8 @@ impl Pair {
 
     /// Every kind as a primary, with every other as its shadow.
     pub(crate) fn all() -> Vec<Self> {
-        let pairs = KINDS.iter().flat_map(|primary| KINDS.map(|shadow| Self::of(primary, shadow)));
+        let kinds: Vec<_> = backends::with_documents().collect();
+        let pairs = kinds.iter().flat_map(|one| kinds.iter().map(|other| Self::of(one, other)));
         pairs.filter(|pair| pair.primary != pair.shadow).collect()
     }
 
@@ -59,7 +61,8 @@ impl FromStr for Pair {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let is_it = |pair: &Self| text.split('-').eq(pair.kinds());
-        let remedy = || format!("expected two of {}, as in `mongo-pg`", KINDS.join(", "));
+        let kinds = || backends::with_documents().collect::<Vec<_>>().join(", ");
+        let remedy = || format!("expected two of {}, as in `mongo-pg`", kinds());
         Self::all().into_iter().find(is_it).ok_or_else(remedy)
     }
 }
@@ -107,18 +110,21 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// As [`Runner::suite`].
+    /// As [`Runner::suite`], and when it was not seen that there are two databases.
     pub(super) fn run(self, runner: &Runner<'_>, servers: &Running) -> Result<Report> {
         let doing = || format!("conformance on {} ({})", self.name(), self.strategy);
         let configuration = self.configuration(servers)?;
         let report = runner.suite(self.pair.primary, &configuration).context(doing)?;
+        if !report.ran(ABOUT_ROUTES) {
+            return Err(Failure::new(format!("no case of {ABOUT_ROUTES} ran"))).context(doing);
+        }
         Ok(Report { backend: self.name(), ..report })
     }
 }
 
 /// What it runs on, if it is not embedded.
 fn server(kind: &str) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|server| server.name() == kind)
+    backends::named(kind).and_then(|backend| backend.server)
 }
 
 fn block(kind: &str, servers: &Running) -> Result<String> {
@@ -141,14 +147,10 @@ pub(crate) fn run_all(workspace: &Workspace, servers: &Running, pairs: &[Pair]) 
     let mut held = true;
     for (number, route) in (1..).zip(&routes) {
         let begun = Instant::now();
-        let ran = route.run(&runner, servers);
-        println!(
-            "{number} of {}, {} s: {}",
-            routes.len(),
-            begun.elapsed().as_secs(),
-            route.strategy
-        );
-        held &= say(ran);
+        let doing = format!("{number} of {}, {} ({})", routes.len(), route.name(), route.strategy);
+        heading("conformance on a route", &doing);
+        held &= say(route.run(&runner, servers));
+        println!("  {} s", begun.elapsed().as_secs());
     }
     Ok(held)
 }

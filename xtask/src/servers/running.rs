@@ -146,9 +146,11 @@ fn wait_for_signals() -> Result<()> {
 async fn asked_to_end() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut terminal_closed = signal(SignalKind::hangup())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted,
         _ = terminate.recv() => Ok(()),
+        _ = terminal_closed.recv() => Ok(()),
     }
 }
 

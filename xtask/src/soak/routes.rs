@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::Options;
+use super::{Options, build};
 use crate::failure::Result;
 use crate::gate::routes::{Pair, run_all};
 use crate::metadata::Workspace;
@@ -21,10 +21,11 @@ const TESTS: [&str; 7] = [
     "is_kept_behind_a_balancer",
     "is_kept_by_secondaries",
 ];
-const PAIRS: &str = "100000";
+/// Pairs of a write and a read of it.
+const PAIRS_OF_CALLS: &str = "100000";
 
-/// Runs them one after the other, and the suite on every pair; if there are `chosen` ones, the suite on these alone. Says whether
-/// all held.
+/// Runs the tests one after the other, and then the suite on every pair of databases; with `--pairs` the suite alone, on those.
+/// Says whether all held.
 ///
 /// # Errors
 ///
@@ -38,8 +39,10 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let servers = Running::start(&kinds)?;
     if chosen.is_empty() {
         run_tests(workspace, &servers, options.seconds)?;
-    } else if !options.no_build {
-        build(workspace)?;
+    }
+    if !options.no_build {
+        // Of the whole workspace, as the tests build it: alone it would have every driver compiled with other features.
+        build(workspace, &["--workspace", "--bin", "syntrix-storage"])?;
     }
     run_all(workspace, &servers, pairs)
 }
@@ -51,18 +54,11 @@ fn run_tests(workspace: &Workspace, servers: &Running, seconds: u64) -> Result<(
     tests.args(["--", "--test-threads", "1", "--nocapture"]).args(TESTS);
     tests.envs(servers.environment());
     tests.env("SYNTRIX_STORAGE_TEST_TORMENT_SECONDS", seconds.to_string());
-    tests.env("SYNTRIX_STORAGE_TEST_PAIRS", PAIRS);
+    tests.env("SYNTRIX_STORAGE_TEST_PAIRS", PAIRS_OF_CALLS);
     let begun = Instant::now();
     run_command(tests.current_dir(&workspace.root))?;
     println!("the routes held for {} s", begun.elapsed().as_secs());
     Ok(())
-}
-
-/// Builds the program that the tests would have built.
-fn build(workspace: &Workspace) -> Result<()> {
-    let mut build = cargo();
-    build.args(["build", "--workspace", "--bin", "syntrix-storage"]);
-    run_command(build.current_dir(&workspace.root))
 }
 
 #[cfg(test)]

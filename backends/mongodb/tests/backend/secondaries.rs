@@ -92,7 +92,7 @@ async fn no_pair_is_stale_while_secondaries_stop_applying_and_go_on() {
     let set = Arc::new(Set::start(3).await);
     let primary = Arc::new(Fixture::at(&set.uri(""), NAMESPACE, &json!({})).await);
     primary.insert("rooms/first", json!({})).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    set.until_all_applied();
     let replica = replica(&set).await;
     let before = [set.queries(1), set.queries(2)];
     let stop = Arc::new(AtomicBool::new(false));
@@ -125,7 +125,7 @@ async fn a_member_that_is_behind_refuses_quickly_whatever_is_read() {
     let set = Set::start(3).await;
     let primary = Fixture::at(&set.uri(""), NAMESPACE, &json!({})).await;
     let first = primary.insert("rooms/first", json!({})).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    set.until_all_applied();
     let replica = replica(&set).await;
     let plan = QueryPlan::check(Query::new("rooms").expect("valid").limit(10)).expect("valid");
     let many = vec![first.path().clone(); 100];

@@ -108,11 +108,13 @@ impl Set {
     pub fn until_all_applied(&self) {
         let members = i32::try_from(self.members.len()).expect("a few members");
         let note = || Document::new().text("note", "applied");
-        let every = || Document::new().int("w", members);
-        self.members[0].command(|| {
+        let patience_ms = i32::try_from(PATIENCE.as_millis()).expect("minutes");
+        let every = || Document::new().int("w", members).int("wtimeout", patience_ms);
+        let reply = self.members[0].command(|| {
             let append = Document::new().int("appendOplogNote", 1);
             append.document("data", note()).document("writeConcern", every())
         });
+        assert_eq!(reply.number("writeConcernError.code"), None, "a member has not applied it");
     }
 
     /// A member applies nothing, or goes on.

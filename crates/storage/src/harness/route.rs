@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
-use syntrix_storage_conformance::{Difference, Route};
+use syntrix_storage_conformance::{Difference, DifferenceKind, Route};
 use syntrix_storage_core::backend::DocumentBackend;
 use syntrix_storage_core::{DocumentPath, Error, ErrorKind, Result, Timestamp};
 use syntrix_storage_routing::{
-    Depth, DocumentReplication, Finding, Repair, Repaired, RouteControl, VerifyOptions,
+    Depth, DocumentReplication, Finding, Repaired, RouteControl, Verdict, VerifyOptions,
 };
 
 use super::FILL_WAIT;
@@ -18,17 +17,16 @@ pub(super) struct OpenRoute {
     replication: Arc<DocumentReplication>,
     primary: Arc<dyn DocumentBackend>,
     shadow: Arc<dyn DocumentBackend>,
-    repair: Repair,
+    reads_shadow: bool,
 }
 
 impl OpenRoute {
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] if nobody may write the shadow, [`ErrorKind::Unavailable`] if it was not reached.
-    pub(super) fn new(replication: Arc<DocumentReplication>) -> Result<Self> {
-        let repair = replication.repair()?.executing();
+    /// [`ErrorKind::Unavailable`] if the shadow was not reached.
+    pub(super) fn new(replication: Arc<DocumentReplication>, reads_shadow: bool) -> Result<Self> {
         let (primary, shadow) = replication.sides()?;
-        Ok(Self { replication, primary, shadow, repair })
+        Ok(Self { replication, primary, shadow, reads_shadow })
     }
 }
 
@@ -38,8 +36,18 @@ impl Route for OpenRoute {
         Arc::clone(&self.primary)
     }
 
-    fn shadow(&self) -> Arc<dyn DocumentBackend> {
-        Arc::clone(&self.shadow)
+    fn shadow(&self) -> Result<Arc<dyn DocumentBackend>> {
+        // Who may repair it may damage it.
+        self.replication.repair()?;
+        Ok(Arc::clone(&self.shadow))
+    }
+
+    fn reads_shadow(&self) -> bool {
+        self.reads_shadow
+    }
+
+    async fn lineage(&self) -> Result<u64> {
+        Ok(self.replication.status().await?.replicated.lineage)
     }
 
     async fn drain(&self) -> Result<()> {
@@ -52,27 +60,35 @@ impl Route for OpenRoute {
             .with_depth(Depth::Deep)
             .with_expired_before(Timestamp::default());
         let mut differences = Vec::new();
-        let mut report = |finding| {
-            differences.push(difference(&finding)?);
+        let mut report = |finding: Finding| {
+            differences.push(Difference { path: finding.path, kind: kind(finding.verdict) });
             Ok(())
         };
-        self.replication.verify(options, FILL_WAIT, &mut report).await?;
+        let summary = self.replication.verify(options, FILL_WAIT, &mut report).await?;
+        if summary.equal != differences.is_empty() {
+            return Err(Error::new(ErrorKind::Internal, "verify")
+                .with_message("the summary and the findings do not say the same")
+                .with_fact("findings", differences.len()));
+        }
         Ok(differences)
     }
 
     async fn repair(&self, path: &DocumentPath) -> Result<bool> {
-        Ok(self.repair.document(path).await? != Repaired::Equal)
+        let repair = self.replication.repair()?.executing();
+        Ok(repair.document(path).await? != Repaired::Equal)
     }
 
-    async fn give_up(&self) -> Result<()> {
+    async fn drop_route(&self) -> Result<()> {
         self.replication.drop_route().await
     }
 }
 
-fn difference(finding: &Finding) -> Result<Difference> {
-    match serde_json::to_value(finding.verdict) {
-        Ok(Value::String(verdict)) => Ok(Difference { path: finding.path.to_string(), verdict }),
-        other => Err(Error::new(ErrorKind::Internal, "verify")
-            .with_message(format!("a verdict is a word: {other:?}"))),
+const fn kind(verdict: Verdict) -> DifferenceKind {
+    match verdict {
+        Verdict::Missing => DifferenceKind::Missing,
+        Verdict::Extra => DifferenceKind::Extra,
+        Verdict::Stale => DifferenceKind::Stale,
+        Verdict::Different => DifferenceKind::Different,
+        Verdict::Unsettled => DifferenceKind::Unsettled,
     }
 }

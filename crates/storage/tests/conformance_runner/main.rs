@@ -5,6 +5,7 @@
 mod documents;
 mod model;
 mod revocations;
+mod routes;
 mod users;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use syntrix_storage::backend::StoreKind;
 use syntrix_storage::conformance::{
-    Group, Handle, Harness, Report, Selection, Setup, Verdict, cases, run,
+    Group, Handle, Harness, Report, Route, Selection, Setup, Verdict, cases, run,
 };
 use syntrix_storage::{
     Capabilities, DocumentAdmin, DocumentStore, Result, StorageConfig, StorageHarness, StoreAdmin,
@@ -22,6 +23,7 @@ use syntrix_storage::{
 
 use documents::BrokenStore;
 use revocations::{BrokenRevocations, Loosened};
+use routes::BrokenRoute;
 use users::BrokenUsers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +60,13 @@ enum Defect {
     AnswersWhenClosed,
     ClaimsToBeShared,
     DeniesWatch,
+    VerifiesNothing,
+    RepairsNothing,
+    DropsNoRoute,
 }
 
 /// Each defect and the case that must find it.
-const KILLS: [(Defect, &str); 31] = [
+const KILLS: [(Defect, &str); 34] = [
     (Defect::IgnoresPreconditions, "PRE-02"),
     (Defect::CreatesOverLive, "DOC-02"),
     (Defect::ShowsTombstones, "QRY-26"),
@@ -93,6 +98,9 @@ const KILLS: [(Defect, &str); 31] = [
     (Defect::AnswersWhenClosed, "REV-18"),
     (Defect::ClaimsToBeShared, "OBS-07"),
     (Defect::DeniesWatch, "OBS-07"),
+    (Defect::VerifiesNothing, "RTE-16"),
+    (Defect::RepairsNothing, "RTE-09"),
+    (Defect::DropsNoRoute, "RTE-14"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +195,10 @@ async fn a_missing_capability_is_a_reason_and_no_success() {
 }
 
 async fn run_case(defect: Defect, id: &str) -> Report {
-    let harness = Arc::new(Broken::new(defect).await);
+    let harness = Arc::new(match id.starts_with(Group::Rte.as_str()) {
+        true => Broken::over(routes::open().await, defect),
+        false => Broken::new(defect).await,
+    });
     let report = run(harness.clone(), &Selection::all().with_filter(id), |_| {}).await;
     assert_eq!(report.cases.len(), 1, "{id} is one case");
     assert_eq!(harness.leftovers().await.unwrap(), Vec::<String>::new());
@@ -203,7 +214,11 @@ struct Broken {
 
 impl Broken {
     async fn new(defect: Defect) -> Self {
-        let inner = StorageHarness::open(StorageConfig::memory()).await.unwrap();
+        let memory = StorageHarness::open(StorageConfig::memory()).await.unwrap();
+        Self::over(memory, defect)
+    }
+
+    fn over(inner: StorageHarness, defect: Defect) -> Self {
         let mut capabilities = inner.capabilities(StoreKind::Documents).unwrap();
         capabilities.shared |= defect == Defect::ClaimsToBeShared;
         capabilities.watch &= defect != Defect::DeniesWatch;
@@ -278,6 +293,10 @@ impl Handle for BrokenHandle {
 
     fn store_admin(&self, store: StoreKind) -> Result<Arc<dyn StoreAdmin>> {
         self.handle.store_admin(store)
+    }
+
+    fn route(&self) -> Result<Arc<dyn Route>> {
+        Ok(Arc::new(BrokenRoute { inner: self.handle.route()?, defect: self.defect }))
     }
 
     async fn close(&self) -> Result<()> {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use syntrix_storage::conformance::{Group, cases};
+
 /// Where tests lie that the table may name.
 const SOURCES: [&str; 9] = [
     "crates/storage/tests",
@@ -57,5 +59,14 @@ fn every_test_with_a_cases_number_is_in_the_table() {
     assert!(names.len() > 30, "{names:?}");
     for name in names {
         assert!(table.contains(&format!("`{name}`")), "the table does not name {name}");
+    }
+}
+
+#[test]
+fn every_case_of_the_suite_about_routes_is_in_the_table() {
+    let (table, _) = table_and_sources();
+    let cases = cases().into_iter().filter(|case| case.group == Group::Rte);
+    for id in cases.map(|case| case.id) {
+        assert!(table.contains(&format!("case {id}")), "the table does not name {id}");
     }
 }
