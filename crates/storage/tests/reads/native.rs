@@ -7,15 +7,34 @@ use std::time::{Duration, Instant};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use serde_json::json;
 use syntrix_storage::backend::StoreKind;
+use syntrix_storage::conformance::{Group, Selection, run};
 use syntrix_storage::routing::{ShadowState, VerifyOptions};
 use syntrix_storage::{
-    Consistency, DocumentStore, ErrorKind, Query, QueryOptions, ReadOptions, Storage, StorageConfig,
+    Consistency, DocumentStore, ErrorKind, Query, QueryOptions, ReadOptions, Storage,
+    StorageConfig, StorageHarness,
 };
 use tempfile::TempDir;
 
 use crate::pair::path;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+fn config(main: &str, shadow: &str) -> StorageConfig {
+    let text = format!(
+        "storage:\n  document:\n    backend: main\n    main: {main}\n    other: {shadow}\n  \
+         routing:\n    document: {{shadow: other, strategy: read-replica}}\n"
+    );
+    StorageConfig::from_yaml(text, "route.yaml")
+}
+
+/// The suite's cases of routes that need no shadow to write to: who wrote sees it, pages are not older, no age is the primary's.
+pub async fn expect_cases_hold(main: &str, shadow: &str) {
+    let harness = StorageHarness::open_in_fresh_folder(config(main, shadow)).await.unwrap();
+    let selection = Selection::all().with_groups([Group::Rte]);
+    let report = run(Arc::new(harness), &selection, |_| {}).await;
+    let counts = (report.passed, report.failed, report.not_applicable);
+    assert_eq!(counts, (3, 0, 9), "{}", report.failures());
+}
 
 /// A route from a primary to a native replica.
 pub struct Route {
@@ -29,11 +48,7 @@ impl Route {
     /// Opens one between two blocks.
     pub async fn open(main: &str, shadow: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "storage:\n  document:\n    backend: main\n    main: {main}\n    other: {shadow}\n  \
-             routing:\n    document: {{shadow: other, strategy: read-replica}}\n"
-        );
-        let config = StorageConfig::from_yaml(text, "route.yaml").with_data_dir(folder.path());
+        let config = config(main, shadow).with_data_dir(folder.path());
         let recorder = DebuggingRecorder::new();
         let counters = recorder.snapshotter();
         // A route makes its counters while it is opened, which happens on this thread.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use syntrix_storage::Consistency;
 use syntrix_storage::routing::{ShadowState, VerifyOptions};
 
-use crate::native::{PATIENCE, Route, expect_no_stale_pairs, expect_tokens_kept, pairs_wanted};
+use crate::native::{
+    PATIENCE, Route, expect_cases_hold, expect_no_stale_pairs, expect_tokens_kept, pairs_wanted,
+};
 use crate::set::Set;
 
 /// A route from a set's primary to what a read preference leads to in another one, or the same.
@@ -56,6 +58,14 @@ async fn a_secondary_answers_what_it_has_and_the_primary_the_rest() {
     let again = open(&set, &set, "secondary").await;
     again.expect_equal_sides(2).await;
     again.storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suites_cases_of_routes_hold_on_secondaries() {
+    let set = Set::start(3).await;
+    let main = format!("{{kind: mongo, uri: \"{}\"}}", set.uri(""));
+    let uri = set.uri("&readPreference=secondary");
+    expect_cases_hold(&main, &format!("{{kind: mongo, uri: \"{uri}\"}}")).await;
 }
 
 /// Each look may meet the one that is behind, whichever passed the barrier.
