@@ -94,11 +94,10 @@ impl Parking {
         surplus
     }
 
-    /// Notes that somebody waits on a cursor, so that a close can end the wait.
-    pub(crate) fn wait_with(&self, cursor: i64) -> Waiting<'_> {
-        self.state().waited_on.insert(cursor);
+    /// Notes that somebody is about to wait, before there is a cursor: a close waits for them.
+    pub(crate) fn waiting(&self) -> Waiting<'_> {
         self.waiting.send_modify(|waiting| *waiting += 1);
-        Waiting { parking: self, cursor }
+        Waiting { parking: self, cursor: None }
     }
 
     /// Closes every cursor, ends every wait and lets nothing be parked any more.
@@ -122,16 +121,31 @@ impl Parking {
     }
 }
 
-/// Somebody waits on a cursor until this is dropped.
+/// Somebody waits, on the server once there is a cursor, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting<'parking> {
     parking: &'parking Parking,
-    cursor: i64,
+    cursor: Option<i64>,
+}
+
+impl Waiting<'_> {
+    /// Notes which cursor it is, so that a close can end the wait. `false` if there was one already: nobody would end it.
+    pub(crate) fn begin(&mut self, cursor: i64) -> bool {
+        let mut state = self.parking.state();
+        if state.closed {
+            return false;
+        }
+        state.waited_on.insert(cursor);
+        self.cursor = Some(cursor);
+        true
+    }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.parking.state().waited_on.remove(&self.cursor);
+        if let Some(cursor) = self.cursor {
+            self.parking.state().waited_on.remove(&cursor);
+        }
         self.parking.waiting.send_modify(|waiting| *waiting -= 1);
     }
 }

@@ -87,12 +87,12 @@ impl Changes {
     }
 
     async fn wait_at(&self, place: &Place, timeout: Duration) -> Result<()> {
+        let mut waiting = self.parking.waiting();
         let mut stream = match self.parking.take(&place.token) {
             Some(stream) => stream,
             None => self.open(&Start::At(place.clone())).await?,
         };
-        if stream.peek().is_none() {
-            let _waiting = self.parking.wait_with(stream.cursor());
+        if stream.peek().is_none() && waiting.begin(stream.cursor()) {
             match fetch(&mut stream, timeout).await {
                 Ok(()) => {}
                 // The next read finds no cursor here and opens one at this place.

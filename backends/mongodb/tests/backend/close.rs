@@ -1,11 +1,16 @@
 //! Closing: the last store closes the connections, none before it does, and the server has none left.
 
+use std::time::Duration;
+
 use mongodb::bson::{Document as Record, doc};
 use serde_json::json;
 use syntrix_storage_core::backend::Feed;
 use syntrix_storage_core::{ErrorKind, Operation};
 
 use crate::common::{Fixture, context, parse, uri};
+
+/// Longer than anybody has to wait for a close.
+const LONG: Duration = Duration::from_secs(20);
 
 /// Connections of one application, idle ones included.
 async fn connections(client: &mongodb::Client, application: &str) -> usize {
@@ -24,7 +29,7 @@ async fn connections_in_the_end(client: &mongodb::Client, application: &str) -> 
         if connections(client, application).await == 0 {
             return 0;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     connections(client, application).await
 }
@@ -41,11 +46,9 @@ async fn the_last_store_takes_the_connections_with_it() {
     let (end, _) = second.documents.feed_end().await.expect("end");
     let waiting = {
         let (documents, end) = (std::sync::Arc::clone(&second.documents), end.clone());
-        tokio::spawn(async move {
-            documents.wait_for_change(&end, std::time::Duration::from_secs(30)).await
-        })
+        tokio::spawn(async move { documents.wait_for_change(&end, Duration::from_secs(30)).await })
     };
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     first.documents.close().await.expect("close");
     first.documents.close().await.expect("closed already");
     let error =
@@ -55,7 +58,7 @@ async fn the_last_store_takes_the_connections_with_it() {
     assert!(connections(&observer, &application).await > 0);
     let start = std::time::Instant::now();
     second.documents.close().await.expect("close");
-    assert!(start.elapsed() < std::time::Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     let _ = waiting.await.expect("the wait ends");
     assert_eq!(connections_in_the_end(&observer, &application).await, 0);
     for fixture in [first, second] {
@@ -72,14 +75,41 @@ async fn a_reader_that_gives_up_leaves_the_feed_in_order() {
     let fixture = Fixture::open().await;
     let (end, _) = fixture.documents.feed_end().await.expect("end");
     for number in 0..30 {
-        let wait = fixture.documents.wait_for_change(&end, std::time::Duration::from_secs(1));
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(number % 4), wait).await;
+        let wait = fixture.documents.wait_for_change(&end, Duration::from_secs(1));
+        let _ = tokio::time::timeout(Duration::from_millis(number % 4), wait).await;
         let from = Feed::After(end.clone());
         let read = fixture.documents.feed(&from, None, 100);
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(number % 3), read).await;
+        let _ = tokio::time::timeout(Duration::from_millis(number % 3), read).await;
         fixture.insert(&format!("c/{number}"), json!({})).await;
     }
     let page = fixture.documents.feed(&Feed::After(end), None, 100).await.expect("feed");
     assert_eq!(page.changes.len(), 30);
     fixture.finish().await;
+}
+
+/// A wait that has no cursor yet when the store is closed must not begin afterwards: it would keep the connections as long as it may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_is_not_held_up_by_a_wait_that_is_only_beginning() {
+    let observer = mongodb::Client::with_uri_str(&uri()).await.expect("client");
+    for pause_ms in 0..8 {
+        let own = format!("{}&appName=beginning-{}", uri(), fastrand::u32(..));
+        let fixture = Fixture::on(&own, &json!({})).await;
+        let (end, _) = fixture.documents.feed_end().await.expect("end");
+        // The first takes the cursor that stands there, so the second has to open one.
+        let wait = || {
+            let (documents, end) = (std::sync::Arc::clone(&fixture.documents), end.clone());
+            tokio::spawn(async move { documents.wait_for_change(&end, LONG).await })
+        };
+        let first = wait();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let second = wait();
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        let closing = fixture.documents.close();
+        tokio::time::timeout(LONG / 4, closing).await.expect("in time").expect("close");
+        for waited in [first, second] {
+            let _ = waited.await.expect("the wait ends");
+        }
+        let database = observer.database(&format!("backend_tests_{}", fixture.namespace));
+        database.drop().await.expect("drop");
+    }
 }
