@@ -40,6 +40,7 @@ mod store;
 mod stream;
 mod user_changes;
 mod users;
+mod waiting;
 mod watch;
 mod witness;
 mod writes;

@@ -20,8 +20,10 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Parking {
     source: Source,
     state: Mutex<State>,
-    /// How many wait on the server.
+    /// How many wait on the server, or are about to.
     waiting: watch::Sender<usize>,
+    /// Set under the lock of the state.
+    closed: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +32,6 @@ struct State {
     waited_on: HashSet<i64>,
     /// Where history begins, as far as it was trimmed here: no cursor is kept before that.
     floor: String,
-    closed: bool,
 }
 
 impl State {
@@ -41,7 +42,8 @@ impl State {
 
 impl Parking {
     pub(crate) fn new(source: Source) -> Self {
-        Self { source, state: Mutex::default(), waiting: watch::Sender::new(0) }
+        let (waiting, closed) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self { source, state: Mutex::default(), waiting, closed }
     }
 
     /// The cursor that stands at `place`.
@@ -81,7 +83,7 @@ impl Parking {
         stream.rest();
         let mut state = self.state();
         let twin = state.parked.iter().any(|(_, other)| other.place() == stream.place());
-        if state.closed || twin || stream.cursor() == 0 || state.is_trimmed(&stream) {
+        if self.is_closed() || twin || stream.cursor() == 0 || state.is_trimmed(&stream) {
             return vec![stream];
         }
         state.parked.push((Instant::now(), stream));
@@ -94,17 +96,37 @@ impl Parking {
         surplus
     }
 
-    /// Notes that somebody is about to wait, before there is a cursor: a close waits for them.
-    pub(crate) fn waiting(&self) -> Waiting<'_> {
-        self.waiting.send_modify(|waiting| *waiting += 1);
-        Waiting { parking: self, cursor: None }
+    /// Notes that somebody is about to wait, or does no more.
+    pub(crate) fn count_waiting(&self, change: impl FnOnce(&mut usize)) {
+        self.waiting.send_modify(change);
+    }
+
+    /// Notes that somebody waits on a cursor, which a close has to kill. `false` if there was one already.
+    pub(crate) fn wait_with(&self, cursor: i64) -> bool {
+        let mut state = self.state();
+        !self.is_closed() && state.waited_on.insert(cursor)
+    }
+
+    /// Nobody waits on the cursor any more.
+    pub(crate) fn waited_with(&self, cursor: i64) {
+        self.state().waited_on.remove(&cursor);
+    }
+
+    /// Returns when everything is closed.
+    pub(crate) async fn closed(&self) {
+        // The sender is in `self`, so this cannot fail while we are here.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    fn is_closed(&self) -> bool {
+        *self.closed.borrow()
     }
 
     /// Closes every cursor, ends every wait and lets nothing be parked any more.
     pub(crate) async fn close(&self) {
         let cursors: Vec<i64> = {
             let mut state = self.state();
-            state.closed = true;
+            self.closed.send_replace(true);
             let parked = std::mem::take(&mut state.parked);
             let parked = parked.into_iter().map(|(_, stream)| stream.cursor());
             parked.chain(state.waited_on.iter().copied()).collect()
@@ -118,34 +140,5 @@ impl Parking {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Somebody waits, on the server once there is a cursor, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Waiting<'parking> {
-    parking: &'parking Parking,
-    cursor: Option<i64>,
-}
-
-impl Waiting<'_> {
-    /// Notes which cursor it is, so that a close can end the wait. `false` if there was one already: nobody would end it.
-    pub(crate) fn begin(&mut self, cursor: i64) -> bool {
-        let mut state = self.parking.state();
-        if state.closed {
-            return false;
-        }
-        state.waited_on.insert(cursor);
-        self.cursor = Some(cursor);
-        true
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if let Some(cursor) = self.cursor {
-            self.parking.state().waited_on.remove(&cursor);
-        }
-        self.parking.waiting.send_modify(|waiting| *waiting -= 1);
     }
 }

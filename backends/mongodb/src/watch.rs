@@ -17,11 +17,10 @@ use crate::parking::Parking;
 use crate::position::Place;
 use crate::schema::{Floor, Metadata};
 use crate::stream::{Source, Start, Stream};
+use crate::waiting::{ANSWER_TIME_MAX, Waiting, fetch};
 
 /// Long enough for an answer, too short to be noticed.
 const AT_ONCE: Duration = Duration::from_millis(1);
-/// What a server may need beyond the time that it was allowed to wait.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// A place further ahead than this belongs to another history: a restored backup, another cluster. An election may lose a
 /// moment of time that a token has seen.
 const AHEAD_SECONDS_MAX: u32 = 60;
@@ -87,20 +86,18 @@ impl Changes {
     }
 
     async fn wait_at(&self, place: &Place, timeout: Duration) -> Result<()> {
-        let mut waiting = self.parking.waiting();
+        let waiting = Waiting::begin(&self.parking);
         let mut stream = match self.parking.take(&place.token) {
             Some(stream) => stream,
             None => self.open(&Start::At(place.clone())).await?,
         };
-        if stream.peek().is_none() && waiting.begin(stream.cursor()) {
-            match fetch(&mut stream, timeout).await {
-                Ok(()) => {}
-                // The next read finds no cursor here and opens one at this place.
-                Err(Failure::Driver(error)) if is_resumable(&error) || is_too_large(&error) => {
-                    return Ok(());
-                }
-                Err(failure) => return Err(failure.into_core()),
+        match waiting.until_entry(&mut stream, timeout).await {
+            Ok(()) => {}
+            // The next read finds no cursor here and opens one at this place.
+            Err(Failure::Driver(error)) if is_resumable(&error) || is_too_large(&error) => {
+                return Ok(());
             }
+            Err(failure) => return Err(failure.into_core()),
         }
         self.parking.park(stream).await;
         Ok(())
@@ -341,11 +338,6 @@ impl Changes {
     pub(crate) async fn close(&self) {
         self.parking.close().await;
     }
-}
-
-async fn fetch(stream: &mut Stream, wait: Duration) -> Result<(), Failure> {
-    let fetching = stream.fetch(wait);
-    Ok(tokio::time::timeout(wait + ANSWER_TIME_MAX, fetching).await.map_err(|_| timed_out())??)
 }
 
 /// A page in the making.

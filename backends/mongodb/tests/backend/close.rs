@@ -1,5 +1,6 @@
 //! Closing: the last store closes the connections, none before it does, and the server has none left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::bson::{Document as Record, doc};
@@ -8,6 +9,7 @@ use syntrix_storage_core::backend::Feed;
 use syntrix_storage_core::{ErrorKind, Operation};
 
 use crate::common::{Fixture, context, parse, uri};
+use crate::set::Set;
 
 /// Longer than anybody has to wait for a close.
 const LONG: Duration = Duration::from_secs(20);
@@ -45,7 +47,7 @@ async fn the_last_store_takes_the_connections_with_it() {
     // A reader that is still waiting on the server.
     let (end, _) = second.documents.feed_end().await.expect("end");
     let waiting = {
-        let (documents, end) = (std::sync::Arc::clone(&second.documents), end.clone());
+        let (documents, end) = (Arc::clone(&second.documents), end.clone());
         tokio::spawn(async move { documents.wait_for_change(&end, Duration::from_secs(30)).await })
     };
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -87,29 +89,27 @@ async fn a_reader_that_gives_up_leaves_the_feed_in_order() {
     fixture.finish().await;
 }
 
-/// A wait that has no cursor yet when the store is closed must not begin afterwards: it would keep the connections as long as it may take.
+/// Nobody writes: such a server ends a wait with its time alone, whatever is killed. One that has no cursor yet must not begin.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_close_is_not_held_up_by_a_wait_that_is_only_beginning() {
-    let observer = mongodb::Client::with_uri_str(&uri()).await.expect("client");
-    for pause_ms in 0..8 {
-        let own = format!("{}&appName=beginning-{}", uri(), fastrand::u32(..));
-        let fixture = Fixture::on(&own, &json!({})).await;
+async fn a_close_is_not_held_up_by_who_waits_or_is_about_to() {
+    let set = Set::start(1).await;
+    let observer = mongodb::Client::with_uri_str(&set.uri("")).await.expect("client");
+    for pause_ms in [0, 1, 2, 3, 5, 8, 100] {
+        let application = format!("waiting-{pause_ms}");
+        let uri = set.uri(&format!("&appName={application}"));
+        let fixture = Fixture::at(&uri, &application.replace('-', "_"), &json!({})).await;
         let (end, _) = fixture.documents.feed_end().await.expect("end");
         // The first takes the cursor that stands there, so the second has to open one.
-        let wait = || {
-            let (documents, end) = (std::sync::Arc::clone(&fixture.documents), end.clone());
+        let waits = [(); 2].map(|()| {
+            let (documents, end) = (Arc::clone(&fixture.documents), end.clone());
             tokio::spawn(async move { documents.wait_for_change(&end, LONG).await })
-        };
-        let first = wait();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let second = wait();
+        });
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         let closing = fixture.documents.close();
         tokio::time::timeout(LONG / 4, closing).await.expect("in time").expect("close");
-        for waited in [first, second] {
+        for waited in waits {
             let _ = waited.await.expect("the wait ends");
         }
-        let database = observer.database(&format!("backend_tests_{}", fixture.namespace));
-        database.drop().await.expect("drop");
+        assert_eq!(connections_in_the_end(&observer, &application).await, 0);
     }
 }
