@@ -136,10 +136,7 @@ impl Store {
         settings: &Settings,
         context: &OpenContext,
     ) -> Result<Self> {
-        let mut connector = Connector::new(target, settings, &context.data_dir)?;
-        if context.access == Access::Replica {
-            connector = connector.into_replica().await?;
-        }
+        let connector = connector(target, settings, context).await?;
         let standby = connector.standby().cloned();
         let schema = schema_name(settings, context);
         let pool = Pool::new(&connector, settings)?;
@@ -240,6 +237,18 @@ pub(crate) fn schema_name(settings: &Settings, context: &OpenContext) -> String 
     }
 }
 
+async fn connector(
+    target: Target,
+    settings: &Settings,
+    context: &OpenContext,
+) -> Result<Connector> {
+    let connector = Connector::new(target, settings, &context.data_dir)?;
+    match context.access {
+        Access::Write => Ok(connector),
+        Access::Replica => connector.into_replica().await,
+    }
+}
+
 /// Drops a closed namespace's schema.
 pub(crate) async fn remove_namespace(
     target: Target,
@@ -247,7 +256,12 @@ pub(crate) async fn remove_namespace(
     context: &OpenContext,
 ) -> Result<()> {
     context.removable_namespace()?;
-    let pool = Pool::new(&Connector::new(target, settings, &context.data_dir)?, settings)?;
+    let connector = connector(target, settings, context).await?;
+    if connector.standby().is_some() {
+        // It goes there when it goes on the primary.
+        return Ok(());
+    }
+    let pool = Pool::new(&connector, settings)?;
     let drop =
         format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&schema_name(settings, context)));
     let dropped = drop_schema(&pool, &drop).await;

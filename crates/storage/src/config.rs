@@ -15,7 +15,7 @@ use syntrix_storage_routing::{ReadRules, ReplicationOptions};
 
 use crate::backends;
 use crate::open::{Backends, no_block};
-use crate::opening::Opening;
+use crate::opening::{Opening, shadow_access};
 use crate::stores::Stores;
 
 const EMBEDDED: &str = "
@@ -249,6 +249,7 @@ impl StorageConfig {
         for store in stores.filter_map(|store| plan.store(store)) {
             primary(store)?.provider.remove_namespace(&context).await?;
             if let Some(shadow) = store.shadow() {
+                let context = context.clone().with_access(shadow_access(store.route.strategy));
                 shadow.provider.remove_namespace(&context).await?;
             }
         }
@@ -286,11 +287,11 @@ impl StorageConfig {
     /// Whether the shadow answers reads of documents.
     #[cfg(feature = "conformance")]
     pub(crate) fn documents_read_shadow(&self) -> Result<bool> {
+        use syntrix_storage_registry::Reads;
+
         let plan = self.plan()?;
-        Ok(plan
-            .documents
-            .as_ref()
-            .is_some_and(|section| section.route.reads == syntrix_storage_registry::Reads::Shadow))
+        let section = plan.documents.as_ref();
+        Ok(section.is_some_and(|section| section.route.reads == Reads::Shadow))
     }
 
     pub(crate) async fn open(&self) -> Result<(Stores, Arc<Backends>)> {

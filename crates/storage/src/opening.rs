@@ -70,20 +70,16 @@ impl<'config> Opening<'config> {
 
     fn documents(&mut self, backend: &dyn Backend) -> Result<DocumentRoute> {
         let (primary, route) = (backend.documents()?, self.route(StoreKind::Documents)?);
-        let (native, access, make): (_, _, fn(_, _, _, _) -> _) = match route.strategy {
+        let (native, make): (_, fn(_, _, _, _) -> _) = match route.strategy {
             Strategy::Single => return Ok(DocumentRoute::single(primary, backend.ledger().ok())),
-            Strategy::DualWrite => {
-                (NativeReplica::Refused, Access::Write, DocumentRoute::dual_write)
-            }
-            Strategy::ReadReplica => {
-                (NativeReplica::Read, Access::Replica, DocumentRoute::read_replica)
-            }
+            Strategy::DualWrite => (NativeReplica::Refused, DocumentRoute::dual_write),
+            Strategy::ReadReplica => (NativeReplica::Read, DocumentRoute::read_replica),
         };
         let replication = DocumentReplication::start(
             route.strategy.as_str(),
             Arc::clone(&primary),
             backend.ledger()?,
-            self.shadow(StoreKind::Documents, access),
+            self.shadow(StoreKind::Documents, shadow_access(route.strategy)),
             native,
             self.replication_options(&route),
         );
@@ -156,6 +152,14 @@ impl<'config> Opening<'config> {
             Mirror::Wait => MirrorMode::Wait,
         };
         self.config.replication.clone().with_mirror(mirror)
+    }
+}
+
+/// Whether a shadow may be a native replica.
+pub(crate) const fn shadow_access(strategy: Strategy) -> Access {
+    match strategy {
+        Strategy::ReadReplica => Access::Replica,
+        Strategy::Single | Strategy::DualWrite => Access::Write,
     }
 }
 

@@ -104,7 +104,8 @@ pub trait BackendProvider: Send + Sync + std::fmt::Debug {
     /// Opens the backend and makes sure that its schema is there.
     async fn open(&self, context: &OpenContext) -> Result<Arc<dyn Backend>>;
 
-    /// Removes everything in `context`'s namespace, which must be set and closed.
+    /// Removes everything in `context`'s namespace, which must be set and closed. From a native replica, if the access allows one, its
+    /// primary takes it away.
     async fn remove_namespace(&self, context: &OpenContext) -> Result<()>;
 }
 

@@ -10,7 +10,9 @@ use syntrix_storage::Consistency;
 use syntrix_storage::routing::ShadowState;
 use syntrix_storage_fault_proxy::{Fault, Proxy};
 
-use crate::native::{PATIENCE, Route, expect_no_stale_pairs, expect_tokens_kept, pairs_wanted};
+use crate::native::{
+    PATIENCE, Route, expect_cases_hold, expect_no_stale_pairs, expect_tokens_kept, pairs_wanted,
+};
 use crate::server::Server;
 
 /// A primary and its standbys.
@@ -86,6 +88,15 @@ pub async fn open(primary: &Server, shadow: &str) -> Route {
     let limits = "acquireTimeout: 2s, connectTimeout: 2s";
     let main = format!("{{kind: pg, dsn: \"{}\"}}", primary.dsn());
     Route::open(&main, &format!("{{kind: pg, dsn: \"{shadow}\", {limits}}}")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suites_cases_of_routes_hold_on_a_standby() {
+    let cluster = Cluster::start(1).await;
+    let block = |server: &Server| format!("{{kind: pg, dsn: \"{}\"}}", server.dsn());
+    expect_cases_hold(&block(&cluster.primary), &block(&cluster.standbys[0])).await;
+    let left = ask(&cluster.primary, "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'rte_'");
+    assert_eq!(left, "0", "a namespace is removed on the primary, and with it on the standby");
 }
 
 #[tokio::test(flavor = "multi_thread")]
