@@ -26,6 +26,7 @@ mod maintenance;
 mod marks;
 mod membership;
 mod names;
+mod namespace;
 mod parking;
 mod position;
 mod provider;

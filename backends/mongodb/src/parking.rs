@@ -1,6 +1,5 @@
 //! Cursors that nobody reads at the moment.
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use crate::stream::{self, Source, Stream};
 const PARKED_MAX: usize = 6;
 /// A cursor that nobody came back for.
 const AGE_MAX: Duration = Duration::from_secs(30);
-/// How long a close waits for those who wait on a cursor that it has closed.
+/// How long a close waits for those who wait: longer only for who opens a cursor on a server that does not answer.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The cursors of one feed.
@@ -20,7 +19,7 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Parking {
     source: Source,
     state: Mutex<State>,
-    /// How many wait on the server, or are about to.
+    /// How many wait on the server, or are about to: each brings its cursor back here.
     waiting: watch::Sender<usize>,
     /// Set under the lock of the state.
     closed: watch::Sender<bool>,
@@ -29,7 +28,6 @@ pub(crate) struct Parking {
 #[derive(Debug, Default)]
 struct State {
     parked: Vec<(Instant, Stream)>,
-    waited_on: HashSet<i64>,
     /// Where history begins, as far as it was trimmed here: no cursor is kept before that.
     floor: String,
 }
@@ -96,20 +94,14 @@ impl Parking {
         surplus
     }
 
-    /// Notes that somebody is about to wait, or does no more.
-    pub(crate) fn count_waiting(&self, change: impl FnOnce(&mut usize)) {
-        self.waiting.send_modify(change);
+    /// Notes that somebody is about to wait, and will bring a cursor back.
+    pub(crate) fn begin_waiting(&self) {
+        self.waiting.send_modify(|waiting| *waiting += 1);
     }
 
-    /// Notes that somebody waits on a cursor, which a close has to kill. `false` if there was one already.
-    pub(crate) fn wait_with(&self, cursor: i64) -> bool {
-        let mut state = self.state();
-        !self.is_closed() && state.waited_on.insert(cursor)
-    }
-
-    /// Nobody waits on the cursor any more.
-    pub(crate) fn waited_with(&self, cursor: i64) {
-        self.state().waited_on.remove(&cursor);
+    /// They wait no more.
+    pub(crate) fn end_waiting(&self) {
+        self.waiting.send_modify(|waiting| *waiting -= 1);
     }
 
     /// Returns when everything is closed.
@@ -118,23 +110,21 @@ impl Parking {
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         *self.closed.borrow()
     }
 
-    /// Closes every cursor, ends every wait and lets nothing be parked any more.
+    /// Closes every cursor, ends every wait and lets nothing be parked any more: what is brought back is closed.
     pub(crate) async fn close(&self) {
         let cursors: Vec<i64> = {
             let mut state = self.state();
             self.closed.send_replace(true);
             let parked = std::mem::take(&mut state.parked);
-            let parked = parked.into_iter().map(|(_, stream)| stream.cursor());
-            parked.chain(state.waited_on.iter().copied()).collect()
+            parked.into_iter().map(|(_, stream)| stream.cursor()).collect()
         };
         stream::kill(&self.source, &cursors).await;
         let mut waiting = self.waiting.subscribe();
         let none = waiting.wait_for(|waiting| *waiting == 0);
-        // Whoever still waits then ends with the connections.
         let _ = tokio::time::timeout(CLOSE_TIME_MAX, none).await;
     }
 

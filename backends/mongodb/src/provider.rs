@@ -11,10 +11,11 @@ use syntrix_storage_core::{Result, SettingsNode};
 
 use crate::documents::Documents;
 use crate::ledger::DatabaseLedger;
+use crate::namespace;
 use crate::revocations::Revocations;
 use crate::secondaries::read_only;
 use crate::settings::Settings;
-use crate::store::{self, Lease, Store};
+use crate::store::{Lease, Store};
 use crate::users::Users;
 use crate::{KIND, connect};
 
@@ -72,7 +73,7 @@ impl BackendProvider for MongoProvider {
     }
 
     async fn remove_namespace(&self, context: &OpenContext) -> Result<()> {
-        store::remove_namespace(&self.settings, context).await
+        namespace::remove(&self.settings, context).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mongodb::bson::RawDocumentBuf;
 use mongodb::{Client, Collection, Database};
-use syntrix_storage_core::backend::{Access, LeaseCount, Leased, OpenContext, StoreId};
+use syntrix_storage_core::backend::{LeaseCount, Leased, OpenContext, StoreId};
 use syntrix_storage_core::{
     Clock, CollectionPattern, PatternSegment, Result, Retention, TokenSeal,
 };
@@ -199,9 +199,12 @@ impl Store {
 
     /// Ends the waits on the server and closes the connections, if nobody else in this process uses them.
     pub(crate) async fn close(&self) -> Result<()> {
-        for changes in [&self.changes, &self.account_changes].into_iter().flatten() {
-            changes.close().await;
-        }
+        let close = |changes: Option<_>| async move {
+            if let Some(changes) = changes {
+                Changes::close(changes).await;
+            }
+        };
+        tokio::join!(close(self.changes.as_deref()), close(self.account_changes.as_deref()));
         self.connections.close().await;
         Ok(())
     }
@@ -270,7 +273,7 @@ fn of_accounts(documents: &Source) -> Source {
 }
 
 /// A namespace is a database of its own.
-fn database_name(settings: &Settings, context: &OpenContext) -> String {
+pub(crate) fn database_name(settings: &Settings, context: &OpenContext) -> String {
     match &context.namespace {
         Some(namespace) => format!("{}_{namespace}", settings.db),
         None => settings.db.clone(),
@@ -332,17 +335,6 @@ impl Leased for Store {
     async fn close(&self) -> Result<()> {
         Store::close(self).await
     }
-}
-
-/// Removes a closed namespace's database.
-pub(crate) async fn remove_namespace(settings: &Settings, context: &OpenContext) -> Result<()> {
-    context.removable_namespace()?;
-    let connections = Connections::open(settings, &context.data_dir, Access::Write).await?;
-    let client = connections.client().ok_or_else(closed)?;
-    let dropped = client.database(&database_name(settings, context)).drop().await;
-    drop(client);
-    connections.close().await;
-    dropped.map_err(|error| from_driver(&error).in_operation("remove_namespace"))
 }
 
 #[cfg(test)]

@@ -13,10 +13,14 @@ use mongodb::error::{Error as DriverError, Result as DriverResult};
 use mongodb::options::{SelectionCriteria, ServerAddress};
 use mongodb::{ClientSession, Database};
 
+use crate::error::timed_out;
+use crate::failure::Failure;
 use crate::position::Place;
 
 /// The collection that cursors of a whole database have.
 const COLLECTION: &str = "$cmd.aggregate";
+/// What a server may need beyond the time that it was allowed to wait.
+pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// Events in one answer.
 pub(crate) const BATCH: i32 = 1000;
 /// A batch that is neither full nor larger ended because nothing followed: no event comes near the bound of an answer.
@@ -128,8 +132,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Asks for the next batch; without one the server waits up to `wait` for it.
-    pub(crate) async fn fetch(&mut self, wait: Duration) -> DriverResult<()> {
+    async fn fetch(&mut self, wait: Duration) -> DriverResult<()> {
         self.confirmed = self.cluster_time;
         let command = more_command(&self.source, self.cursor, wait);
         let answer = run(&self.source, &mut self.session, command).await?;
@@ -227,6 +230,12 @@ impl Stream {
     pub(crate) async fn close(self) {
         kill(&self.source, &[self.cursor]).await;
     }
+}
+
+/// Asks for the next batch, of a server that answers in time; without one it waits up to `wait` for it.
+pub(crate) async fn fetch(stream: &mut Stream, wait: Duration) -> Result<(), Failure> {
+    let fetching = stream.fetch(wait);
+    Ok(tokio::time::timeout(wait + ANSWER_TIME_MAX, fetching).await.map_err(|_| timed_out())??)
 }
 
 /// Closes cursors, also such as somebody waits on. What fails here ends with the session on the server.

@@ -10,14 +10,14 @@ use mongodb::error::Error as DriverError;
 use syntrix_storage_core::backend::{Change, Feed, FeedPage};
 use syntrix_storage_core::{Clock, Error, ErrorKind, ExpiredReason, Position, Result, Timestamp};
 
-use crate::error::{HISTORY_LOST, code_of, from_driver, lost, timed_out};
+use crate::error::{HISTORY_LOST, closed, code_of, from_driver, lost, timed_out};
 use crate::event;
 use crate::failure::{Failure, is_foreign, is_resumable, is_too_large};
 use crate::parking::Parking;
 use crate::position::Place;
 use crate::schema::{Floor, Metadata};
-use crate::stream::{Source, Start, Stream};
-use crate::waiting::{ANSWER_TIME_MAX, Waiting, fetch};
+use crate::stream::{ANSWER_TIME_MAX, Source, Start, Stream, fetch};
+use crate::waiting::Waiting;
 
 /// Long enough for an answer, too short to be noticed.
 const AT_ONCE: Duration = Duration::from_millis(1);
@@ -87,6 +87,9 @@ impl Changes {
 
     async fn wait_at(&self, place: &Place, timeout: Duration) -> Result<()> {
         let waiting = Waiting::begin(&self.parking);
+        if self.parking.is_closed() {
+            return Err(closed());
+        }
         let mut stream = match self.parking.take(&place.token) {
             Some(stream) => stream,
             None => self.open(&Start::At(place.clone())).await?,
@@ -100,7 +103,7 @@ impl Changes {
             Err(failure) => return Err(failure.into_core()),
         }
         self.parking.park(stream).await;
-        Ok(())
+        if self.parking.is_closed() { Err(closed()) } else { Ok(()) }
     }
 
     async fn page(&self, from: &Feed, until: Option<&Place>, limit: usize) -> Result<FeedPage> {

@@ -17,6 +17,7 @@ mod indexes;
 mod insert;
 mod ledger;
 mod maintenance;
+mod namespace;
 #[cfg(test)]
 mod plans;
 mod pool;

@@ -13,10 +13,11 @@ use crate::KIND;
 use crate::connect::Target;
 use crate::documents::Documents;
 use crate::ledger::SchemaLedger;
+use crate::namespace;
 use crate::revocations::Revocations;
 use crate::schema::lost_canary;
 use crate::settings::Settings;
-use crate::store::{self, Lease, Store};
+use crate::store::{Lease, Store};
 use crate::users::Users;
 
 /// Makes providers from blocks of kind `pg`.
@@ -68,7 +69,7 @@ impl BackendProvider for PostgresProvider {
     }
 
     async fn remove_namespace(&self, context: &OpenContext) -> Result<()> {
-        store::remove_namespace(self.target.clone(), &self.settings, context).await
+        namespace::remove(self.target.clone(), &self.settings, context).await
     }
 }
 

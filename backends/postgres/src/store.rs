@@ -13,16 +13,11 @@ use crate::connect::{Connector, Target};
 use crate::pool::Pool;
 use crate::readers::Readers;
 use crate::settings::Settings;
-use crate::sql::{identifier, in_schema};
+use crate::sql::in_schema;
 use crate::standby::{Need, Standby, no_standby, read_only};
 use crate::wake::Wake;
 use crate::writer::{Writer, Writers};
 use crate::{apply, insert, ledger, maintenance, reads, revocations, schema, users, watch};
-
-/// `deadlock_detected`.
-const DEADLOCK: &str = "40P01";
-/// How often a schema is tried to be dropped.
-const DROPS_MAX: u32 = 5;
 
 /// How long `close` waits for connections that are still in use.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -237,7 +232,8 @@ pub(crate) fn schema_name(settings: &Settings, context: &OpenContext) -> String 
     }
 }
 
-async fn connector(
+/// What leads to the server, or to standbys if they are allowed and no host takes writes.
+pub(crate) async fn connector(
     target: Target,
     settings: &Settings,
     context: &OpenContext,
@@ -246,39 +242,6 @@ async fn connector(
     match context.access {
         Access::Write => Ok(connector),
         Access::Replica => connector.into_replica().await,
-    }
-}
-
-/// Drops a closed namespace's schema.
-pub(crate) async fn remove_namespace(
-    target: Target,
-    settings: &Settings,
-    context: &OpenContext,
-) -> Result<()> {
-    context.removable_namespace()?;
-    let connector = connector(target, settings, context).await?;
-    if connector.standby().is_some() {
-        // It goes there when it goes on the primary.
-        return Ok(());
-    }
-    let pool = Pool::new(&connector, settings)?;
-    let drop =
-        format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&schema_name(settings, context)));
-    let dropped = drop_schema(&pool, &drop).await;
-    pool.close();
-    dropped.map_err(|error| error.in_operation("remove_namespace"))
-}
-
-/// Two that drop schemas at the same time may lock the server's catalogue crosswise; of those one gives way.
-async fn drop_schema(pool: &Pool, statement: &str) -> Result<()> {
-    let mut attempt = 1;
-    loop {
-        match pool.session().await?.execute(statement).await {
-            Err(error) if error.fact("sqlstate") == Some(DEADLOCK) && attempt < DROPS_MAX => {
-                attempt += 1
-            }
-            dropped => return dropped.map(drop),
-        }
     }
 }
 

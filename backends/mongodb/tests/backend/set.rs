@@ -104,6 +104,12 @@ impl Set {
         format!("mongodb://{}/?replicaSet={NAME}{more}", hosts.join(","))
     }
 
+    /// One secondary alone, whatever becomes of the set.
+    pub fn uri_of(&self, member: usize) -> String {
+        let host = self.members[member].address();
+        format!("mongodb://{host}/?directConnection=true&readPreference=secondary")
+    }
+
     /// Waits until every member has applied what was written so far. A majority, which confirms a write, may be without one of them.
     pub fn until_all_applied(&self) {
         let members = i32::try_from(self.members.len()).expect("a few members");

@@ -21,7 +21,7 @@ pub(super) static CASES: &[Case] = &[
     case!(
         "RTE-03",
         Rte,
-        "What must see the last commit is the primary's, whatever the shadow says; where reads are the primary's, all.",
+        "The primary answers what must see the last commit, and everything that is its to answer.",
         "A shadow that answers for the primary.",
         [],
         async |context| {

@@ -104,8 +104,12 @@ pub trait BackendProvider: Send + Sync + std::fmt::Debug {
     /// Opens the backend and makes sure that its schema is there.
     async fn open(&self, context: &OpenContext) -> Result<Arc<dyn Backend>>;
 
-    /// Removes everything in `context`'s namespace, which must be set and closed. From a native replica, if the access allows one, its
-    /// primary takes it away.
+    /// Removes everything in `context`'s namespace, which must be set and closed. A native replica, if the access allows one, loses it by
+    /// its primary, which is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if a replica still has it after some seconds.
     async fn remove_namespace(&self, context: &OpenContext) -> Result<()>;
 }
 

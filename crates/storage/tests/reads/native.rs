@@ -19,7 +19,8 @@ use crate::pair::path;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-fn config(main: &str, shadow: &str) -> StorageConfig {
+/// Documents on a primary, and a native replica of it.
+pub fn config(main: &str, shadow: &str) -> StorageConfig {
     let text = format!(
         "storage:\n  document:\n    backend: main\n    main: {main}\n    other: {shadow}\n  \
          routing:\n    document: {{shadow: other, strategy: read-replica}}\n"

@@ -63,9 +63,11 @@ async fn a_secondary_answers_what_it_has_and_the_primary_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suites_cases_of_routes_hold_on_secondaries() {
     let set = Set::start(3).await;
-    let main = format!("{{kind: mongo, uri: \"{}\"}}", set.uri(""));
-    let uri = set.uri("&readPreference=secondary");
-    expect_cases_hold(&main, &format!("{{kind: mongo, uri: \"{uri}\"}}")).await;
+    let block = |uri: String| format!("{{kind: mongo, uri: \"{uri}\"}}");
+    let main = block(set.uri(""));
+    for replica in [set.uri("&readPreference=secondary"), set.uri_of(1)] {
+        expect_cases_hold(&main, &block(replica)).await;
+    }
 }
 
 /// Each look may meet the one that is behind, whichever passed the barrier.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use syntrix_storage::Consistency;
+use syntrix_storage::backend::StoreKind;
 use syntrix_storage::routing::ShadowState;
+use syntrix_storage::{Consistency, ErrorKind, Retry, Storage};
 use syntrix_storage_fault_proxy::{Fault, Proxy};
 
 use crate::native::{
-    PATIENCE, Route, expect_cases_hold, expect_no_stale_pairs, expect_tokens_kept, pairs_wanted,
+    PATIENCE, Route, config, expect_cases_hold, expect_no_stale_pairs, expect_tokens_kept,
+    pairs_wanted,
 };
 use crate::server::Server;
 
@@ -97,6 +99,23 @@ async fn the_suites_cases_of_routes_hold_on_a_standby() {
     expect_cases_hold(&block(&cluster.primary), &block(&cluster.standbys[0])).await;
     let left = ask(&cluster.primary, "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'rte_'");
     assert_eq!(left, "0", "a namespace is removed on the primary, and with it on the standby");
+}
+
+/// What stays on a standby is told: it may follow somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_a_standby_keeps_is_not_said_to_be_removed() {
+    let cluster = Cluster::start(1).await;
+    let block = |server: &Server| format!("{{kind: pg, dsn: \"{}\"}}", server.dsn());
+    let blocks = [block(&cluster.primary), block(&cluster.standbys[0])];
+    let config = config(&blocks[0], &blocks[1]).with_namespace("kept");
+    let storage = Storage::from_config(config.clone()).await.unwrap();
+    storage.routing(StoreKind::Documents).unwrap().drain(PATIENCE).await.unwrap();
+    storage.close().await.unwrap();
+    cluster.pause(0);
+    let kept = config.remove_namespace().await.unwrap_err();
+    assert_eq!((kept.kind(), kept.retry()), (ErrorKind::Unavailable, Retry::Safe), "{kept}");
+    cluster.resume(0);
+    config.remove_namespace().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
